@@ -1,0 +1,1 @@
+"""Boot: the agent in the initrd. Imports nothing of `build` or `launch`."""

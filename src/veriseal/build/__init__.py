@@ -1,0 +1,1 @@
+"""Build: on any machine, without privilege, before the appliance exists."""

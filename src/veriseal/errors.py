@@ -1,0 +1,71 @@
+"""The errors a user meets: each names what it concerns, what was expected and found, and a remedy.
+
+On the launcher's path: imports nothing.
+"""
+
+
+class VerisealError(Exception):
+    """Something was refused or could not be done.
+
+    Attributes:
+        reason: stable machine-readable name, such as ``no-verity``; the same in JSON, journal
+            and tests.
+        problem: one sentence without a final stop.
+        path: the file or object it concerns, if any.
+        expected, found: the two sides of a comparison, if there was one.
+        remedy: what the reader can do about it, if anything.
+    """
+
+    def __init__(
+        self,
+        reason: str,
+        problem: str,
+        *,
+        path: str | None = None,
+        expected: object = None,
+        found: object = None,
+        remedy: str | None = None,
+    ) -> None:
+        self.reason = reason
+        self.problem = problem
+        self.path = path
+        self.expected = None if expected is None else str(expected)
+        self.found = None if found is None else str(found)
+        self.remedy = remedy
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        text = f"{printable(self.path)}: {self.problem}" if self.path is not None else self.problem
+        details = [
+            f"{name} {printable(value)}"
+            for name, value in (("expected", self.expected), ("found", self.found))
+            if value is not None
+        ]
+        if details:
+            text += f" ({', '.join(details)})"
+        if self.remedy is not None:
+            text += f". {self.remedy}"
+        return text
+
+    def as_json(self) -> dict[str, str]:
+        """The attributes that are set, for reports and ``--json``."""
+        names = ("reason", "problem", "path", "expected", "found", "remedy")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+class UsageError(VerisealError):
+    """The command line itself is wrong: exit status 2."""
+
+    def __init__(self, problem: str, *, remedy: str | None = None) -> None:
+        super().__init__("usage", problem, remedy=remedy)
+
+
+def printable(text: str) -> str:
+    """``text`` on one line, as a terminal and the journal can take it.
+
+    File names are bytes chosen by strangers: control characters and undecodable bytes are
+    shown as escapes, so that a name can neither forge a second line nor drive a terminal.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

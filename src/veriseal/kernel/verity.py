@@ -1,0 +1,193 @@
+"""The fs-verity ioctls: measure, read the built-in signature, enable.
+
+On the launcher's path. Source: Documentation/filesystems/fsverity.rst and
+include/uapi/linux/fsverity.h. All integers are in the machine's byte order.
+"""
+
+import array
+import errno
+import fcntl
+import os
+import struct
+
+from veriseal.digest import Algorithm, Digest, algorithm_by_number
+from veriseal.errors import VerisealError
+
+MAX_SIGNATURE_SIZE = 16128
+"""Bytes: FS_VERITY_MAX_SIGNATURE_SIZE in fs/verity/fsverity_private.h."""
+
+_IOC_ENABLE_VERITY = 0x40806685
+_IOC_MEASURE_VERITY = 0xC0046686
+_IOC_READ_VERITY_METADATA = 0xC0286687
+_METADATA_TYPE_SIGNATURE = 3
+_LARGEST_DIGEST = 64
+
+# errno of open(), ioctl() or read() on a verity file: reason, problem, remedy.
+_FAILURES: dict[int, tuple[str, str, str]] = {
+    errno.EPERM: (
+        "unsigned",
+        "the kernel requires a built-in signature and this verity file has none",
+        "Replace it by a copy that is enabled with its signature: veriseal enable",
+    ),
+    errno.ENOKEY: (
+        "not-enrolled",
+        "no certificate in the .fs-verity keyring matches the signer of this file",
+        "Sign it with a release key whose certificate is enrolled, or enrol that certificate",
+    ),
+    errno.EKEYREJECTED: (
+        "signature-mismatch",
+        "the built-in signature is not a signature of this file",
+        "Sign this very file again: veriseal sign",
+    ),
+    errno.EBADMSG: (
+        "malformed-signature",
+        "the built-in signature is damaged or not PKCS#7",
+        "Sign it again: veriseal sign",
+    ),
+    errno.ENODATA: (
+        "no-verity",
+        "the file does not have fs-verity enabled",
+        "Enable it together with its signature: veriseal enable",
+    ),
+    errno.ENOTTY: (
+        "no-filesystem-support",
+        "this type of file system has no fs-verity",
+        "Use ext4, btrfs or f2fs",
+    ),
+    errno.EOPNOTSUPP: (
+        "feature-off",
+        "fs-verity is switched off on this file system or in this kernel",
+        "For ext4: tune2fs -O verity DEVICE, then mount again",
+    ),
+    errno.EIO: (
+        "corrupt",
+        "the contents do not match the file's digest, or the disk cannot be read",
+        "Restore the file from a good copy and look at the kernel log",
+    ),
+    errno.ETXTBSY: (
+        "open-for-writing",
+        "the file is open for writing",
+        "Close it everywhere (fuser -v FILE shows who has it), then try again",
+    ),
+    errno.EROFS: (
+        "read-only-filesystem",
+        "the file system is mounted read-only",
+        "Enable verity before it is made read-only, or remount it writable",
+    ),
+    errno.EACCES: (
+        "permission",
+        "no permission to do this to the file",
+        "Enabling needs write permission, measuring needs read permission",
+    ),
+    errno.ENOPKG: (
+        "unsupported-signature",
+        "the kernel lacks an algorithm that the built-in signature uses",
+        "Sign with RSA or ECDSA and SHA-256 or SHA-512",
+    ),
+    errno.EMSGSIZE: (
+        "signature-too-large",
+        "the kernel takes no signature of this size",
+        f"A built-in signature has at most {MAX_SIGNATURE_SIZE} bytes",
+    ),
+}
+
+
+def failure(error: OSError, path: str | None) -> VerisealError:
+    """What ``error``, from a system call on a verity file, means for its reader."""
+    reason, problem, remedy = _FAILURES.get(
+        error.errno or 0, ("system-call", f"{os.strerror(error.errno or 0)}", "")
+    )
+    return VerisealError(reason, problem, path=path, remedy=remedy or None)
+
+
+def measure(fd: int, path: str | None = None) -> Digest:
+    """The digest the kernel enforces for ``fd`` (FS_IOC_MEASURE_VERITY), in constant time.
+
+    The answer is worth as much as the file system that gives it: FUSE can answer anything, so
+    the caller checks the file system first.
+
+    Raises VerisealError: ``no-verity``, ``no-filesystem-support``, ``feature-off`` and others.
+    """
+    buffer = bytearray(4 + _LARGEST_DIGEST)
+    struct.pack_into("=HH", buffer, 0, 0, _LARGEST_DIGEST)
+    try:
+        fcntl.ioctl(fd, _IOC_MEASURE_VERITY, buffer)
+    except OSError as error:
+        raise failure(error, path) from None
+    number, size = struct.unpack_from("=HH", buffer)
+    return Digest(algorithm_by_number(number), bytes(buffer[4 : 4 + size]))
+
+
+def read_signature(fd: int, path: str | None = None) -> bytes:
+    """The built-in signature stored with ``fd``, DER PKCS#7 (FS_IOC_READ_VERITY_METADATA).
+
+    Its presence is not implied by the sysctl: an inode opened before the sysctl was set stays
+    readable without one.
+
+    Raises VerisealError: ``unsigned`` if there is none, ``no-verity`` and others.
+    """
+    buffer = array.array("B", bytes(MAX_SIGNATURE_SIZE))
+    address, length = buffer.buffer_info()
+    argument = struct.pack("=QQQQQ", _METADATA_TYPE_SIGNATURE, 0, length, address, 0)
+    try:
+        size = fcntl.ioctl(fd, _IOC_READ_VERITY_METADATA, bytearray(argument))
+    except OSError as error:
+        if error.errno == errno.ENODATA:
+            # Both "no verity" and "no signature" are ENODATA here: ask once more.
+            measure(fd, path)
+            raise VerisealError(
+                "unsigned",
+                "the file has fs-verity but no built-in signature",
+                path=path,
+                remedy="Replace it by a copy that is enabled with its signature: veriseal enable",
+            ) from None
+        raise failure(error, path) from None
+    return buffer[:size].tobytes()
+
+
+def enable(
+    fd: int,
+    algorithm: Algorithm,
+    block_size: int,
+    salt: bytes = b"",
+    signature: bytes = b"",
+    path: str | None = None,
+) -> None:
+    """Enable verity on ``fd``, opened read-only, for good (FS_IOC_ENABLE_VERITY).
+
+    ``block_size`` in bytes, a power of two. ``signature`` is DER PKCS#7; the kernel checks it
+    against the keyring before anything is changed. The file is then read once and can never be
+    written again.
+
+    Raises VerisealError: ``not-enrolled``, ``signature-mismatch``, ``open-for-writing``,
+    ``feature-off``, ``already-enabled`` and others.
+    """
+    salt_buffer = array.array("B", salt)
+    signature_buffer = array.array("B", signature)
+    argument = struct.pack(
+        "=IIIIQIIQ88x",
+        1,
+        algorithm.number,
+        block_size,
+        len(salt),
+        salt_buffer.buffer_info()[0] if salt else 0,
+        len(signature),
+        0,
+        signature_buffer.buffer_info()[0] if signature else 0,
+    )
+    try:
+        # A mutable argument makes CPython drop its lock during the call, which reads the file.
+        fcntl.ioctl(fd, _IOC_ENABLE_VERITY, bytearray(argument))
+    except OSError as error:
+        if error.errno == errno.EEXIST:
+            raise VerisealError("already-enabled", "verity is already enabled", path=path) from None
+        if error.errno == errno.EINVAL:
+            raise VerisealError(
+                "bad-parameters",
+                "the kernel takes no such block size or salt on this file system",
+                path=path,
+                found=f"block size {block_size}, salt of {len(salt)} bytes",
+                remedy="Use a power of two from 1024 to the page size; before Linux 6.3, "
+                "the page size alone. A salt has at most 32 bytes",
+            ) from None
+        raise failure(error, path) from None
