@@ -1,0 +1,335 @@
+"""X.509 certificates: one release certificate or one vendor root in one PEM file.
+
+The checks are those that make a certificate usable as a key of the kernel's `.fs-verity`
+keyring, and no broader than that: what the kernel would take for something else is refused.
+Dates are read but not judged: the kernel ignores them, and an appliance may have no clock.
+
+Used in the initrd: imports of `cryptography` only what parsing and checking needs.
+Source: RFC 5280, RFC 7468, crypto/asymmetric_keys/x509_cert_parser.c.
+"""
+
+import datetime
+import hashlib
+from collections.abc import Iterable
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, SignatureAlgorithmOID
+
+from veriseal.errors import VerisealError
+from veriseal.pem import one_certificate
+
+# The kernel refuses to load a certificate whose own signature uses anything else it does not
+# know, even though it never checks that signature; MD5 and SHA-1 are left out on purpose.
+_SIGNATURE_HASHES: dict[x509.ObjectIdentifier, hashes.HashAlgorithm] = {
+    SignatureAlgorithmOID.RSA_WITH_SHA256: hashes.SHA256(),
+    SignatureAlgorithmOID.RSA_WITH_SHA384: hashes.SHA384(),
+    SignatureAlgorithmOID.RSA_WITH_SHA512: hashes.SHA512(),
+    SignatureAlgorithmOID.ECDSA_WITH_SHA256: hashes.SHA256(),
+    SignatureAlgorithmOID.ECDSA_WITH_SHA384: hashes.SHA384(),
+    SignatureAlgorithmOID.ECDSA_WITH_SHA512: hashes.SHA512(),
+}
+_KNOWN_EXTENSIONS = {
+    ExtensionOID.BASIC_CONSTRAINTS,
+    ExtensionOID.KEY_USAGE,
+    ExtensionOID.EXTENDED_KEY_USAGE,
+    ExtensionOID.SUBJECT_KEY_IDENTIFIER,
+    ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
+}
+_CURVES = {"secp256r1": "ECDSA-P256", "secp384r1": "ECDSA-P384"}
+# The kernel reads the identifier's length as one byte below 128.
+_MAX_SKID_SIZE = 64
+
+PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
+
+
+class Certificate:
+    """A certificate that passed the checks of `load` or `load_root`.
+
+    Attributes:
+        path: where it came from.
+        der: the certificate.
+        subject, issuer: RFC 4514 text.
+        issuer_der: the issuer's Name as it stands in ``der``.
+        serial: positive.
+        skid: subject key identifier.
+        key: ``RSA-2048``, ``ECDSA-P256`` and so on.
+        fingerprint: SHA-256 of ``der``, hex.
+        not_before, not_after: UTC.
+        public_key: as `cryptography` has it.
+        x509: the whole, as `cryptography` has it.
+    """
+
+    def __init__(self, parsed: x509.Certificate, key: PublicKey, skid: bytes, path: str) -> None:
+        self.path = path
+        self.x509 = parsed
+        self.der = parsed.public_bytes(serialization.Encoding.DER)
+        self.subject = parsed.subject.rfc4514_string()
+        self.issuer = parsed.issuer.rfc4514_string()
+        self.issuer_der = parsed.issuer.public_bytes()
+        self.serial = parsed.serial_number
+        self.skid = skid
+        self.key = _key_name(key)
+        self.public_key = key
+        self.fingerprint = hashlib.sha256(self.der).hexdigest()
+        self.not_before = _date(parsed, "not_valid_before")
+        self.not_after = _date(parsed, "not_valid_after")
+
+    def __repr__(self) -> str:
+        return f"Certificate({self.subject!r}, serial {self.serial:x})"
+
+
+def load(data: bytes, path: str) -> Certificate:
+    """The release certificate in ``data``, the contents of the file ``path``.
+
+    Raises VerisealError: ``certificate-too-large``, ``not-a-certificate``,
+    ``several-certificates``, ``private-key-exposed``, ``malformed-certificate``,
+    ``unsupported-key``, ``weak-certificate-signature``, ``bad-serial``, ``no-key-identifier``,
+    ``unknown-critical-extension``, ``certificate-authority``, ``wrong-key-usage``.
+    """
+    certificate, extensions = _load(data, path)
+    constraints = extensions.get(ExtensionOID.BASIC_CONSTRAINTS)
+    if isinstance(constraints, x509.BasicConstraints) and constraints.ca:
+        raise VerisealError(
+            "certificate-authority",
+            "this is the certificate of a certificate authority",
+            path=path,
+            remedy="A release signs with a certificate that its root issued: veriseal pki issue",
+        )
+    usage = extensions.get(ExtensionOID.KEY_USAGE)
+    if not isinstance(usage, x509.KeyUsage):
+        raise _wrong_usage(path, "keyUsage digitalSignature", "no keyUsage extension")
+    if not usage.digital_signature or usage.key_cert_sign:
+        found = "keyCertSign" if usage.key_cert_sign else "no digitalSignature"
+        raise _wrong_usage(path, "keyUsage digitalSignature", found)
+    purposes = extensions.get(ExtensionOID.EXTENDED_KEY_USAGE)
+    if isinstance(purposes, x509.ExtendedKeyUsage):
+        names = [purpose.dotted_string for purpose in purposes]
+        if ExtendedKeyUsageOID.CODE_SIGNING.dotted_string not in names:
+            raise _wrong_usage(path, "extendedKeyUsage codeSigning", ", ".join(names))
+    return certificate
+
+
+def load_root(data: bytes, path: str) -> Certificate:
+    """The vendor root in ``data``, the contents of the file ``path``.
+
+    Raises VerisealError as `load` does, and ``not-an-authority``.
+    """
+    certificate, extensions = _load(data, path)
+    constraints = extensions.get(ExtensionOID.BASIC_CONSTRAINTS)
+    usage = extensions.get(ExtensionOID.KEY_USAGE)
+    if (
+        not isinstance(constraints, x509.BasicConstraints)
+        or not constraints.ca
+        or not isinstance(usage, x509.KeyUsage)
+        or not usage.key_cert_sign
+    ):
+        raise VerisealError(
+            "not-an-authority",
+            "this certificate may not vouch for others",
+            path=path,
+            expected="basicConstraints CA:TRUE and keyUsage keyCertSign",
+            found=f"subject {certificate.subject}",
+            remedy="A root is made by: veriseal pki root",
+        )
+    return certificate
+
+
+def check_issued_by(certificate: Certificate, root: Certificate) -> None:
+    """Raise VerisealError (``not-vouched``) unless ``root`` issued and signed ``certificate``."""
+    parsed, key = certificate.x509, root.public_key
+    mistake: str | None = None
+    if certificate.issuer_der != root.x509.subject.public_bytes():
+        mistake = f"issuer {certificate.issuer}"
+    else:
+        algorithm = _SIGNATURE_HASHES[parsed.signature_algorithm_oid]
+        try:
+            if isinstance(key, rsa.RSAPublicKey):
+                key.verify(
+                    parsed.signature, parsed.tbs_certificate_bytes, padding.PKCS1v15(), algorithm
+                )
+            else:
+                key.verify(parsed.signature, parsed.tbs_certificate_bytes, ec.ECDSA(algorithm))
+        except (InvalidSignature, ValueError):
+            mistake = "a signature by another key"
+    if mistake is not None:
+        raise VerisealError(
+            "not-vouched",
+            "the root does not vouch for this certificate",
+            path=certificate.path,
+            expected=f"issued by {root.subject} ({root.path})",
+            found=mistake,
+        )
+
+
+def check_collisions(certificates: Iterable[Certificate]) -> None:
+    """Raise VerisealError when the kernel could take one of ``certificates`` for another.
+
+    A keyring holds one key of a description (name and key identifier): a second one replaces
+    the first. A signature names its signer by issuer and serial number, and the kernel compares
+    that with both identifiers of a key: the first match wins. Each must therefore be unique.
+
+    Reasons: ``duplicate-certificate`` (the same certificate in two files) and
+    ``certificate-collision``.
+    """
+    seen: dict[bytes, tuple[Certificate, str]] = {}
+    for certificate in certificates:
+        size = certificate.serial.bit_length() // 8 + 1
+        # The kernel's asymmetric_key_id: serial and issuer, one after the other.
+        number = certificate.serial.to_bytes(size, "big") + certificate.issuer_der
+        for identifier, name in (
+            (number, "issuer and serial number"),
+            (certificate.skid, "subject key identifier"),
+        ):
+            other, other_name = seen.setdefault(identifier, (certificate, name))
+            if other is not certificate:
+                raise _collision(certificate, other, name, other_name)
+
+
+def _collision(
+    certificate: Certificate, other: Certificate, name: str, other_name: str
+) -> VerisealError:
+    if certificate.der == other.der:
+        return VerisealError(
+            "duplicate-certificate",
+            f"the same certificate is also in {other.path}",
+            path=certificate.path,
+            remedy="Remove one of the two files",
+        )
+    shared = name if name == other_name else f"identifier ({name} of one, {other_name} of other)"
+    return VerisealError(
+        "certificate-collision",
+        f"has the same {shared} as {other.path}: the kernel would replace one by the other, "
+        "or take one for the other",
+        path=certificate.path,
+        expected="different serial numbers and keys",
+        found=f"{certificate.subject} and {other.subject}",
+        remedy="Issue one of them again, with a new key: veriseal pki issue",
+    )
+
+
+def _load(data: bytes, path: str) -> tuple[Certificate, dict[x509.ObjectIdentifier, object]]:
+    der = one_certificate(data, path)
+    try:
+        parsed = x509.load_der_x509_certificate(der)
+        key = parsed.public_key()
+        extensions = {e.oid: (e.critical, e.value) for e in parsed.extensions}
+        body = parsed.tbs_certificate_bytes
+        # One encoding only: the kernel compares bytes, and takes plain RSA keys, named curves
+        # and uncompressed points, which is what this encoder writes.
+        canonical = (
+            parsed.issuer.public_bytes() in body
+            and parsed.subject.public_bytes() in body
+            and parsed.public_bytes(serialization.Encoding.DER) == der
+        )
+        algorithm = parsed.signature_algorithm_oid
+        plain_key = isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey) and (
+            key.public_bytes(
+                serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+            )
+            in body
+        )
+    except UnsupportedAlgorithm:
+        raise _unsupported_key(path, "another kind of key") from None
+    except (
+        ValueError,
+        TypeError,
+        OverflowError,
+        x509.InvalidVersion,
+        x509.DuplicateExtension,
+    ) as error:
+        raise VerisealError(
+            "malformed-certificate", "not a valid X.509 certificate", path=path, found=error
+        ) from None
+    if parsed.version != x509.Version.v3 or not canonical:
+        found = "another encoding" if parsed.version == x509.Version.v3 else parsed.version.name
+        raise VerisealError(
+            "malformed-certificate",
+            "not a certificate as the kernel reads it",
+            path=path,
+            expected="X.509 v3 in DER",
+            found=found,
+        )
+    if not isinstance(key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
+        raise _unsupported_key(path, type(key).__name__.strip("_").removesuffix("PublicKey"))
+    name = _key_name(key)
+    if isinstance(key, rsa.RSAPublicKey):
+        usable = 2048 <= key.key_size <= 4096
+    else:
+        usable = key.curve.name in _CURVES
+    if not usable or not plain_key:
+        raise _unsupported_key(path, name if not usable else f"{name} in an unusual encoding")
+    if algorithm not in _SIGNATURE_HASHES:
+        raise VerisealError(
+            "weak-certificate-signature",
+            "the certificate itself is signed with an algorithm that is not accepted",
+            path=path,
+            expected="RSA (PKCS #1 v1.5) or ECDSA with SHA-256, SHA-384 or SHA-512",
+            found=algorithm._name if algorithm._name != "Unknown OID" else algorithm.dotted_string,
+        )
+    if not 0 < parsed.serial_number < 1 << 159:
+        raise VerisealError(
+            "bad-serial",
+            "the serial number is out of range",
+            path=path,
+            expected="positive, at most 20 bytes",
+            found=parsed.serial_number,
+        )
+    for oid, (critical, _) in extensions.items():
+        if critical and oid not in _KNOWN_EXTENSIONS:
+            raise VerisealError(
+                "unknown-critical-extension",
+                "has a critical extension that nothing here enforces",
+                path=path,
+                found=oid.dotted_string,
+            )
+    values: dict[x509.ObjectIdentifier, object] = {o: value for o, (_, value) in extensions.items()}
+    skid = values.get(ExtensionOID.SUBJECT_KEY_IDENTIFIER)
+    if not isinstance(skid, x509.SubjectKeyIdentifier) or not (
+        0 < len(skid.digest) <= _MAX_SKID_SIZE
+    ):
+        raise VerisealError(
+            "no-key-identifier",
+            "has no usable subject key identifier",
+            path=path,
+            expected=f"an extension of 1 to {_MAX_SKID_SIZE} bytes",
+        )
+    return Certificate(parsed, key, skid.digest, path), values
+
+
+def _key_name(key: PublicKey) -> str:
+    if isinstance(key, rsa.RSAPublicKey):
+        return f"RSA-{key.key_size}"
+    return _CURVES.get(key.curve.name, f"ECDSA-{key.curve.name}")
+
+
+def _date(parsed: x509.Certificate, name: str) -> datetime.datetime:
+    # The names without _utc are deprecated in newer versions, those with it missing in older.
+    aware = getattr(parsed, f"{name}_utc", None)
+    if isinstance(aware, datetime.datetime):
+        return aware
+    naive: datetime.datetime = getattr(parsed, name)
+    return naive.replace(tzinfo=datetime.UTC)
+
+
+def _unsupported_key(path: str, found: str) -> VerisealError:
+    return VerisealError(
+        "unsupported-key",
+        "the kernel's built-in signatures cannot use this key",
+        path=path,
+        expected="RSA-2048 to RSA-4096, ECDSA-P256 or ECDSA-P384",
+        found=found,
+    )
+
+
+def _wrong_usage(path: str, expected: str, found: str) -> VerisealError:
+    return VerisealError(
+        "wrong-key-usage",
+        "the certificate is not one for signing programs",
+        path=path,
+        expected=expected,
+        found=found,
+        remedy="Certificates for signing are made by: veriseal pki issue",
+    )
