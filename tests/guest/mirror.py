@@ -1,0 +1,84 @@
+"""Debian's archive: found in this machine's own configuration, asked for single packages."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from .store import GuestError, command
+
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+
+
+def uri() -> str:
+    """The archive that this machine's apt uses; VERISEAL_DEBIAN_MIRROR overrides it."""
+    chosen = os.environ.get("VERISEAL_DEBIAN_MIRROR")
+    if chosen:
+        return chosen
+    row = "$(LABEL) $(COMPONENT) $(REPO_URI)"
+    for attempt in ("as it is", "after an update"):
+        if attempt == "after an update":
+            command(["apt-get", "-qq", "update"])
+        try:
+            targets = command(["apt-get", "indextargets", "--format", row, "Created-By: Packages"])
+        except GuestError:
+            break
+        for line in targets.splitlines():
+            if line.startswith("Debian main "):
+                return line.split(" ", 2)[2]
+    raise GuestError(
+        "no Debian archive in this machine's apt configuration: name one in the environment, as "
+        "VERISEAL_DEBIAN_MIRROR=http://HOST/debian"
+    )
+
+
+def source(suite: str) -> str:
+    """A line for sources.list."""
+    return f"deb [signed-by={KEYRING}] {uri()} {suite} main"
+
+
+def download(meta: str, suite: str, into: Path) -> Path:
+    """Download the package that the meta package stands for (linux-image-amd64), without the rest.
+
+    apt gets a configuration and lists of its own under `into`, so nothing of this machine changes.
+    """
+    into.mkdir(parents=True)
+    (into / "lists" / "partial").mkdir(parents=True)
+    (into / "sources.list").write_text(source(suite) + "\n")
+    (into / "status").touch()
+    options = []
+    for key, value in {
+        "Dir::Etc::SourceList": into / "sources.list",
+        "Dir::Etc::SourceParts": "/dev/null",
+        "Dir::Etc::Preferences": "/dev/null",
+        "Dir::Etc::PreferencesParts": "/dev/null",
+        "Dir::State::Lists": into / "lists",
+        "Dir::State::Status": into / "status",
+        "Dir::Cache": into,
+        "APT::Architecture": "amd64",
+        "APT::Default-Release": "",
+        # The download directory belongs to root; apt's own user could not write there.
+        "APT::Sandbox::User": "root",
+        "Acquire::Languages": "none",
+    }.items():
+        options += ["-o", f"{key}={value}"]
+    command(["apt-get", "-qq", *options, "update"])
+    described = command(["apt-cache", *options, "show", "--no-all-versions", meta])
+    depends = re.search(r"^Depends: (linux-image-\S+)", described, re.MULTILINE)
+    if depends is None:
+        raise GuestError(f"package {meta} of {suite} names no kernel package; it says:\n{described}")
+    command(["apt-get", "-qq", *options, "download", depends[1]], cwd=into)
+    packages = list(into.glob("*.deb"))
+    if len(packages) != 1:
+        raise GuestError(f"apt-get downloaded {len(packages)} packages for {depends[1]}, not one")
+    return packages[0]
+
+
+def extract(package: Path, into: Path) -> None:
+    """Unpack a package's files, without its scripts."""
+    into.mkdir(parents=True)
+    done = subprocess.run(["dpkg-deb", "-x", package, into], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise GuestError(f"cannot unpack {package}: {done.stderr.strip()}")

@@ -1,0 +1,125 @@
+"""The packages that the host needs, in Debian's and in Fedora's names, and their installation.
+
+Usage: python -m tests.guest.packages GROUP...
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from .store import GuestError, locked, say
+
+
+class Row(NamedTuple):
+    group: str
+    debian: str
+    fedora: str
+
+
+# The only place with package names of the host. The Fedora column was not tried on a machine.
+TABLE = (
+    Row("setup", "python3-venv", "python3-pip"),
+    Row("setup", "python3-cryptography", "python3-cryptography"),
+    Row("setup", "python3-keyutils", "python3-keyutils"),
+    Row("setup", "python3-systemd", "python3-systemd"),
+    Row("setup", "python3-asn1crypto", "python3-asn1crypto"),
+    Row("setup", "python3-tqdm", "python3-tqdm"),
+    Row("setup", "keyutils", "keyutils"),
+    Row("setup", "openssl", "openssl"),
+    Row("setup", "fsverity", "fsverity-utils"),
+    Row("setup", "shellcheck", "ShellCheck"),
+    Row("guest", "qemu-system-x86", "qemu-system-x86-core"),
+    Row("guest", "mmdebstrap", "mmdebstrap"),
+    Row("guest", "debian-archive-keyring", "debian-keyring"),
+    Row("guest", "busybox-static", "busybox"),
+    Row("guest", "kmod", "kmod"),
+    Row("guest", "cpio", "cpio"),
+    Row("guest", "zstd", "zstd"),
+    Row("guest", "xz-utils", "xz"),
+    Row("guest", "e2fsprogs", "e2fsprogs"),
+    Row("guest", "btrfs-progs", "btrfs-progs"),
+)
+GROUPS = sorted({row.group for row in TABLE})
+
+# A package manager that another process is using is waited for, not fought with.
+APT = ("apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0")
+LOCK = Path("/run/lock/veriseal-packages.lock")
+
+
+def family() -> str:
+    """`debian` or `fedora`, by the package manager that is there."""
+    if shutil.which("apt-get"):
+        return "debian"
+    if shutil.which("dnf"):
+        return "fedora"
+    raise GuestError("neither apt-get nor dnf is here: install the packages by hand, see TABLE in "
+                     "tests/guest/packages.py")
+
+
+def missing(names: list[str]) -> list[str]:
+    """Those of the packages that are not installed."""
+    if family() == "debian":
+        query = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *names]
+        found = subprocess.run(query, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        have = {line.split()[0] for line in found.stdout.splitlines() if line.endswith(" installed")}
+        return [name for name in names if name not in have]
+    query = ["rpm", "-q", "--whatprovides"]
+    return [name for name in names if subprocess.run([*query, name], capture_output=True).returncode]
+
+
+def install(groups: list[str]) -> None:
+    """Install what is missing of the groups; without anything missing, run no package manager."""
+    column = family()
+    names = [getattr(row, column) for row in TABLE if row.group in groups]
+    if not missing(names):
+        return
+    with locked(LOCK):
+        wanted = missing(names)
+        if not wanted:
+            return
+        if os.geteuid() != 0:
+            raise GuestError(f"not root, so cannot install {' '.join(wanted)}: install them first")
+        say(f"installing on this machine: {' '.join(wanted)}")
+        if column == "fedora":
+            _run(["dnf", "--assumeyes", "--quiet", "install", *wanted])
+            return
+        add = [*APT, "--yes", "--no-install-recommends", "install", *wanted]
+        try:
+            _run(add)
+        except GuestError:
+            # The lists are empty or old: the package is unknown, or gone from the mirror.
+            _run([*APT, "update"])
+            _run(add)
+
+
+def _run(argv: list[str]) -> None:
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    done = subprocess.run(
+        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True, errors="replace", env=env,
+    )
+    if done.returncode != 0:
+        said = "\n".join(done.stdout.splitlines()[-15:])
+        raise GuestError(f"`{' '.join(argv)}` failed with status {done.returncode}:\n{said}")
+
+
+def main(groups: list[str]) -> int:
+    unknown = [group for group in groups if group not in GROUPS]
+    if unknown or not groups:
+        print(f"usage: python -m tests.guest.packages {'|'.join(GROUPS)}...", file=sys.stderr)
+        return 2
+    try:
+        install(groups)
+    except GuestError as error:
+        say(str(error))
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

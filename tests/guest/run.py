@@ -1,0 +1,146 @@
+"""Run a script as root in the test guest, with this project installed."""
+
+from __future__ import annotations
+
+import io
+import os
+import shlex
+import shutil
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from . import accel, root
+from .machine import Disk, End, Machine
+from .store import BUILD, REPO, GuestError, command, say
+
+NO_REPORT = 125
+"""The status of a guest that hung, died, or reported nothing."""
+
+INSIDE = "usr/lib/veriseal-guest"
+SOURCES = "usr/src/veriseal"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a script in the guest came to."""
+
+    status: int
+    console: Path
+    output: Path
+    seconds: float
+
+
+def run(
+    script: Path | None,
+    args: Sequence[str] = (),
+    *,
+    kernel: str = root.DEFAULT_KERNEL,
+    disks: Sequence[Disk] = (),
+    memory: int = 2048,
+    cpus: int = 2,
+    timeout: float = 1200,
+    stdout: BinaryIO | None = None,
+    stderr: BinaryIO | None = None,
+) -> Result:
+    """Run a script in a test guest, copying its output to `stdout` and `stderr` as it comes.
+
+    Without a script it is a shell on this terminal. The guest has this project installed, its
+    tests in /usr/src/veriseal, an empty ext4 with verity at /verity and an empty btrfs at /btrfs;
+    more `disks` are at /dev/disk/by-id/virtio-SERIAL. Only disks without snapshot keep anything.
+    """
+    if script is not None and not script.is_file():
+        raise GuestError(f"{script}: no such script")
+    parts = root.guest(kernel)
+    logs = BUILD / f"run-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    logs.mkdir(parents=True)
+    console = BUILD / f"console-{logs.name.removeprefix('run-')}.log"
+    names = ("up", "stdout", "stderr", "status")
+    channels = {f"veriseal.{name}": logs / name for name in names}
+    follow: dict[str, BinaryIO] = {"veriseal.up": _Greeting(kernel, accel.choose(parts.kernel.image))}
+    if stdout is not None:
+        follow["veriseal.stdout"] = stdout
+    if stderr is not None:
+        follow["veriseal.stderr"] = stderr
+    with tempfile.TemporaryDirectory(prefix="veriseal-guest-") as scratch:
+        payload = Path(scratch) / "payload"
+        _pack(payload, script, args)
+        machine = Machine(
+            kernel=parts.kernel.image,
+            initrd=[parts.initrd],
+            disks=[
+                Disk(parts.image, "root"), Disk(payload, "payload"),
+                Disk(parts.verity, "verity"), Disk(parts.btrfs, "btrfs"), *disks,
+            ],
+            console=console, channels=channels, follow=follow, memory=memory, cpus=cpus,
+            timeout=timeout, terminal=script is None,
+        )  # fmt: skip
+        outcome = machine.run()
+    reported = (logs / "status").read_text().strip()
+    if outcome.end is End.OFF and reported.isdecimal():
+        return Result(int(reported), console, logs / "stdout", outcome.seconds)
+    why = f"it {outcome.end.value}" if outcome.end is not End.OFF else "it ended without a report"
+    say(f"the guest failed after {outcome.seconds:.0f} s: {why}")
+    print(outcome.last_lines(60), file=sys.stderr)
+    say(f"the whole console is in {console}")
+    return Result(NO_REPORT, console, logs / "stdout", outcome.seconds)
+
+
+class _Greeting(io.BytesIO):
+    """Turns the guest's first word into the line that says how long it took."""
+
+    def __init__(self, name: str, accelerator: str) -> None:
+        super().__init__()
+        self.name = name
+        self.accelerator = accelerator
+        self.started = time.monotonic()
+
+    def flush(self) -> None:
+        words = self.getvalue().decode(errors="replace").split()
+        if len(words) == 2:
+            seconds = time.monotonic() - self.started
+            say(f"{self.name} {words[1]}, {self.accelerator}, up in {seconds:.0f} s")
+
+
+def _pack(payload: Path, script: Path | None, args: Sequence[str]) -> None:
+    """Write the tar that the guest unpacks over its root: the project, its tests, the script."""
+    with tempfile.TemporaryDirectory(prefix="veriseal-stage-") as scratch:
+        stage = Path(scratch)
+        command(["make", "--no-print-directory", "-s", "install", f"DESTDIR={stage}"], cwd=REPO)
+        sources = stage / SOURCES
+        sources.mkdir(parents=True)
+        skip = shutil.ignore_patterns("__pycache__", ".*")
+        shutil.copytree(REPO / "tests", sources / "tests", symlinks=True, ignore=skip)
+        if (REPO / "pyproject.toml").exists():
+            shutil.copy2(REPO / "pyproject.toml", sources)
+        inside = stage / INSIDE
+        inside.mkdir(parents=True)
+        shutil.copy2(root.FILES / "run", inside)
+        if script is None:
+            size = shutil.get_terminal_size()
+            (inside / "terminal").write_text(
+                f"TERM={os.environ.get('TERM', 'linux')} ROWS={size.lines} COLUMNS={size.columns}\n"
+            )
+        else:
+            shutil.copy2(script, inside / "script")
+            (inside / "script").chmod(0o755)
+            with script.open("rb") as opened:
+                start = opened.read(4)
+            # What names no interpreter in its first line is for sh.
+            runner = [] if start.startswith((b"#!", b"\x7fELF")) else ["/bin/sh"]
+            words = [*runner, f"/{INSIDE}/script", *args]
+            (inside / "start").write_text(f"exec {shlex.join(words)}\n")
+        with tarfile.open(payload, "w", format=tarfile.GNU_FORMAT) as tar:
+            for path in sorted(stage.rglob("*")):
+                tar.add(path, str(path.relative_to(stage)), recursive=False, filter=_by_root)
+
+
+def _by_root(info: tarfile.TarInfo) -> tarfile.TarInfo:
+    info.uid = info.gid = 0
+    info.uname = info.gname = "root"
+    return info
