@@ -1,0 +1,104 @@
+"""The seal step as a whole: settings, plan, kernel, report. Runs once, in the initrd."""
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from typing import Any
+
+from veriseal import __version__, journal, policy, report
+from veriseal.boot import plan, seal
+from veriseal.errors import VerisealError
+
+INITRD_RELEASE = "/etc/initrd-release"
+"""Present in an initrd only: systemd decides by the same file."""
+
+
+def make_plan() -> plan.Plan:
+    """The certificates this machine would enrol. Changes nothing. Raises VerisealError."""
+    try:
+        os_release = platform.freedesktop_os_release()
+    except OSError:
+        raise VerisealError("bad-os-release", "cannot be read", path="/etc/os-release") from None
+    return plan.make(policy.load(), os_release)
+
+
+def run(say: Callable[[str], None]) -> dict[str, Any]:
+    """Seal this boot. Returns the boot report that was written.
+
+    ``say`` gets a line for people after each step; the journal gets the same as a record.
+
+    Raises VerisealError after writing a report that says what failed: then the root must not be
+    switched.
+    """
+
+    def step(message_id: str, text: str, priority: int = journal.INFO) -> None:
+        say(text)
+        journal.send(message_id, priority, text)
+
+    started = time.monotonic()
+    try:
+        _require_initrd_and_root()
+        sealed = _seal(step)
+        result = {
+            "veriseal": __version__,
+            "kernel": platform.release(),
+            "sealed": True,
+            "keyring": sealed.as_json(),
+            "require_signatures": True,
+            "seconds": round(time.monotonic() - started, 3),
+        }
+        report.write(result)
+    except (VerisealError, OSError) as error:
+        failure = error if isinstance(error, VerisealError) else _as_error(error)
+        _record_failure(failure)
+        raise failure from None
+    step(journal.SEAL_DONE, f"sealed with {len(sealed.keys)} certificates", journal.NOTICE)
+    return result
+
+
+def _seal(step: Callable[..., None]) -> seal.Sealed:
+    planned = make_plan()
+    for path, why in planned.ignored:
+        step(journal.CERTIFICATE_IGNORED, f"ignored {path}: {why}", journal.WARNING)
+    step(journal.CERTIFICATES_FOUND, f"found {len(planned.releases)} certificates")
+    if seal.is_sealed():
+        # Keyrings outlive a second start of the agent.
+        earlier = report.read()
+        report.require_sealed(earlier)
+        return seal.check_again(planned, seal.Sealed.from_json(earlier.get("keyring")), step)
+    return seal.seal(planned, step)
+
+
+def _require_initrd_and_root() -> None:
+    if os.geteuid() != 0:
+        raise VerisealError("not-root", "only root can fill the .fs-verity keyring")
+    if not os.path.exists(INITRD_RELEASE):
+        raise VerisealError(
+            "not-initrd",
+            "this is not an initrd",
+            path=INITRD_RELEASE,
+            expected="to run before the root file system is mounted",
+            remedy="Enable the dracut module veriseal; to look only, use --dry-run",
+        )
+
+
+def _as_error(error: OSError) -> VerisealError:
+    where = os.fsdecode(error.filename) if error.filename is not None else None
+    return VerisealError("system-call", error.strerror or str(error), path=where)
+
+
+def _record_failure(failure: VerisealError) -> None:
+    journal.send(
+        journal.SEAL_FAILED,
+        journal.ERROR,
+        f"not sealed: {failure}",
+        reason=failure.reason,
+        path=failure.path,
+        remedy=failure.remedy,
+    )
+    try:
+        report.write({"veriseal": __version__, "sealed": False, "failure": failure.as_json()})
+    except OSError as error:
+        # The launcher refuses without a report, so nothing is lost by its absence.
+        journal.send(journal.SEAL_FAILED, journal.ERROR, f"no boot report: {error}")

@@ -1,0 +1,30 @@
+"""A certificate nobody holds the key of: the probe that shows whether the keyring takes more."""
+
+import datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+# The kernel does not look at dates, and the clock of an initrd may be anything.
+_NOT_BEFORE = datetime.datetime(2000, 1, 1)
+_NOT_AFTER = datetime.datetime(2100, 1, 1)
+
+
+def certificate() -> bytes:
+    """A new self-signed X.509 certificate, DER. Its private key is forgotten on return."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "veriseal throwaway")])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(_NOT_BEFORE)
+        .not_valid_after(_NOT_AFTER)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+    signed = builder.sign(key, hashes.SHA256())
+    return signed.public_bytes(serialization.Encoding.DER)

@@ -1,0 +1,104 @@
+"""veriseal status: what is sealed, enrolled and required now, and what changed since the boot."""
+
+import argparse
+import json
+from typing import Any
+
+from veriseal import report
+from veriseal.boot import seal
+from veriseal.errors import VerisealError
+from veriseal.kernel import keyring, sysctl
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this verb."""
+    parser.add_argument("--json", action="store_true", help="print as JSON")
+    parser.epilog = "Exit status 1 if this boot is not sealed or something has changed since."
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the state. Returns 0 if the boot is sealed and nothing has changed since."""
+    state = collect()
+    print(json.dumps(state, indent=2) if options.json else as_text(state))
+    return 0 if state["sealed"] and not state["drift"] else 1
+
+
+def collect() -> dict[str, Any]:
+    """The state of this machine as plain data."""
+    state: dict[str, Any] = {
+        "sealed": False,
+        "kernel_support": True,
+        "require_signatures": None,
+        "keyring": None,
+        "report": None,
+        "drift": [],
+    }
+    try:
+        state["require_signatures"] = sysctl.read_require_signatures()
+        state["keyring"] = _keyring()
+    except VerisealError as error:
+        state["kernel_support"] = False
+        state["drift"].append(str(error))
+    try:
+        booted = report.read()
+        state["report"] = booted
+        report.require_sealed(booted)
+        state["sealed"] = True
+        if state["kernel_support"]:
+            state["drift"] += _drift(booted)
+    except VerisealError as error:
+        state["drift"].append(str(error))
+    return state
+
+
+def _keyring() -> dict[str, Any] | None:
+    """What the kernel shows of the keyring to this user; None if nothing."""
+    try:
+        ring = keyring.describe(keyring.fs_verity_keyring())
+        keys = [keyring.describe(serial) for serial in keyring.contents(ring.serial)]
+    except OSError:
+        return None
+    except VerisealError:
+        # /proc/keys leaves out what a user may not view, so only root can tell "none".
+        if sysctl.read_require_signatures() is not None:
+            return None
+        raise
+    return {
+        "serial": ring.serial,
+        "permissions": f"{ring.permissions:#010x}",
+        "keys": [{"serial": key.serial, "description": key.description} for key in keys],
+    }
+
+
+def _drift(booted: dict[str, Any]) -> list[str]:
+    sealed = seal.Sealed.from_json(booted.get("keyring"))
+    try:
+        seal.read_back(sealed)
+    except VerisealError as error:
+        return [str(error)]
+    except OSError as error:
+        return [f"cannot be compared by this user: {error.strerror}"]
+    return []
+
+
+def as_text(state: dict[str, Any]) -> str:
+    """``state`` for people."""
+    booted = state["report"] or {}
+    enrolled = (booted.get("keyring") or {}).get("keys", [])
+    ring = state["keyring"]
+    lines = [
+        f"sealed:              {_yes(state['sealed'])}",
+        f"kernel support:      {_yes(state['kernel_support'])}",
+        f"require_signatures:  {_yes(state['require_signatures'])}",
+        f"keyring permissions: {ring['permissions'] if ring else 'not visible to this user'}",
+    ]
+    for key in enrolled:
+        lines.append(f"key:                 {key['os']}  {key['subject']}  {key['key']}")
+        lines.append(f"                     sha256 {key['fingerprint']}")
+    lines += [f"changed:             {text}" for text in state["drift"]]
+    return "\n".join(lines)
+
+
+def _yes(value: bool | None) -> str:
+    return "unknown" if value is None else "yes" if value else "no"

@@ -1,0 +1,38 @@
+"""Structured records for the journal. Each kind has its MESSAGE_ID and an entry in the catalog.
+
+Not imported until something is to be logged: the launcher's common case logs nothing.
+"""
+
+import syslog
+
+from systemd import journal
+
+CERTIFICATES_FOUND = "9fb9d7ec130d4954bfd21e2f1d42260c"
+CERTIFICATE_IGNORED = "a09de723f2094f768ce36d9ba1c858b6"
+CERTIFICATE_ENROLLED = "630ec3b4a2b74985920dcf51619dbef7"
+KEYRING_RESTRICTED = "87731266a7244648903285566b3ea946"
+KEYRING_SEALED = "5f9dcb5701e44a80abcd6ba21f0ca035"
+SIGNATURES_REQUIRED = "a31ee366652e437c9daae570f3e37b9d"
+READ_BACK = "fbb78a2138774b788ec38a7ff8227160"
+SEAL_DONE = "e32fc9edb7d5409e96cac088d6ca240d"
+SEAL_FAILED = "561c800b5d8f44f5868ac6d67eaafff1"
+EXEC_REFUSED = "7a82c948c0e34b5bbd4979678a6b75f7"
+EXEC_ENVIRONMENT = "5e2702927e754310afbe26dc57973359"
+
+ERROR = syslog.LOG_ERR
+WARNING = syslog.LOG_WARNING
+NOTICE = syslog.LOG_NOTICE
+INFO = syslog.LOG_INFO
+
+
+def send(message_id: str, priority: int, message: str, **fields: str | None) -> None:
+    """One record; ``fields`` get the prefix ``VERISEAL_``, those that are None are left out.
+
+    A journal that is not there is no reason to change a decision: a failure to log is silent,
+    the caller has said the same on standard error.
+    """
+    named = {f"VERISEAL_{name.upper()}": text for name, text in fields.items() if text is not None}
+    try:
+        journal.send(message, MESSAGE_ID=message_id, PRIORITY=priority, **named)
+    except OSError:
+        pass

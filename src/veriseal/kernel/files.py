@@ -1,0 +1,63 @@
+"""Opening a file without being led astray, and asking which file system it is on.
+
+On the launcher's path.
+"""
+
+import ctypes
+import errno
+import os
+
+from veriseal.errors import VerisealError
+
+EXT4 = 0xEF53
+BTRFS = 0x9123683E
+F2FS = 0xF2F52010
+FUSE = 0x65735546
+OVERLAYFS = 0x794C7630
+TMPFS = 0x01021994
+"""`f_type` as in include/uapi/linux/magic.h. FUSE cannot choose its own: the kernel fills it in."""
+
+_STATFS_SIZE = 256  # sizeof(struct statfs) is 120 on 64-bit Linux; room to spare
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.fstatfs.argtypes = (ctypes.c_int, ctypes.c_void_p)
+
+
+def filesystem_type(fd: int) -> int:
+    """`f_type` of the file system that ``fd`` is on, see statfs(2). Raises OSError."""
+    buffer = ctypes.create_string_buffer(_STATFS_SIZE)
+    if _libc.fstatfs(fd, buffer) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return ctypes.c_long.from_buffer(buffer).value & 0xFFFFFFFF
+
+
+def open_location(path: str) -> int:
+    """A descriptor that only locates ``path`` (O_PATH): nothing is read and no driver is woken.
+
+    Symbolic links are followed. The caller closes it.
+
+    Raises VerisealError: ``not-found``, ``permission``, ``system-call``.
+    """
+    try:
+        return os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except ValueError:
+        raise VerisealError("not-found", "a NUL byte cannot be in a path", path=path) from None
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            raise VerisealError("not-found", "no such file", path=path) from None
+        reason = "permission" if error.errno == errno.EACCES else "system-call"
+        raise VerisealError(reason, f"cannot be opened: {error.strerror}", path=path) from None
+
+
+def reopen(location: int) -> int:
+    """Open what ``location`` (from `open_location`) refers to for reading: the same inode.
+
+    This is where the kernel checks a built-in signature. Raises OSError.
+    """
+    return os.open(f"/proc/self/fd/{location}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+
+
+def real_path(fd: int) -> str:
+    """Where the kernel says that ``fd`` is, for messages. Raises OSError."""
+    return os.readlink(f"/proc/self/fd/{fd}")

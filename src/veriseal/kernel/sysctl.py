@@ -1,0 +1,40 @@
+"""The sysctl fs.verity.require_signatures.
+
+It is no latch: root can write 0 again. And it does not concern files without verity.
+Source: fs/verity/signature.c. On the launcher's path.
+"""
+
+from veriseal.errors import VerisealError
+
+REQUIRE_SIGNATURES = "/proc/sys/fs/verity/require_signatures"
+
+
+def read_require_signatures() -> bool:
+    """Whether the kernel refuses verity files that have no built-in signature.
+
+    Raises VerisealError: ``no-builtin-signatures`` if the kernel has no such sysctl.
+    """
+    try:
+        with open(REQUIRE_SIGNATURES, "rb") as file:
+            return file.read().strip() == b"1"
+    except FileNotFoundError:
+        raise no_builtin_signatures() from None
+
+
+def require_signatures() -> None:
+    """Set the sysctl to 1. Raises VerisealError or OSError; the caller reads it back."""
+    try:
+        with open(REQUIRE_SIGNATURES, "wb", buffering=0) as file:
+            file.write(b"1\n")
+    except FileNotFoundError:
+        raise no_builtin_signatures() from None
+
+
+def no_builtin_signatures() -> VerisealError:
+    """The error for a kernel without the feature."""
+    return VerisealError(
+        "no-builtin-signatures",
+        "this kernel cannot check built-in signatures",
+        expected="CONFIG_FS_VERITY_BUILTIN_SIGNATURES=y",
+        remedy="Boot a kernel that has the option; Debian's and Ubuntu's have it, Fedora's have not",
+    )

@@ -1,0 +1,104 @@
+"""The boot report, /run/veriseal/boot.json: what the agent did, for the launcher and for people.
+
+The launcher believes it only if root alone could have written it, during this boot.
+On the launcher's path.
+"""
+
+import json
+import os
+import stat
+from typing import Any
+
+from veriseal.errors import VerisealError
+
+DIRECTORY = "/run/veriseal"
+PATH = f"{DIRECTORY}/boot.json"
+SCHEMA = 1
+MAX_SIZE = 1 << 20
+"""Bytes. A larger report is not ours."""
+
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+_REMEDY = "Boot with the veriseal agent in the initrd; journalctl -b -u veriseal-seal says more"
+
+
+def boot_id() -> str:
+    """This boot's random identifier, see random(4)."""
+    with open(_BOOT_ID, encoding="ascii") as file:
+        return file.read().strip()
+
+
+def write(report: dict[str, Any], path: str = PATH) -> None:
+    """Replace the report at once. Adds ``schema`` and ``boot_id``. Raises OSError."""
+    text = json.dumps({"schema": SCHEMA, "boot_id": boot_id(), **report}, indent=2) + "\n"
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    temporary = f"{path}.{os.getpid()}"
+    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    with open(fd, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.rename(temporary, path)
+
+
+def read(path: str = PATH) -> dict[str, Any]:
+    """The report of this boot, sealed or not.
+
+    Raises VerisealError: ``no-boot-report``, ``report-not-trusted`` (owner, mode, type),
+    ``report-damaged``, ``report-of-another-boot``.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        raise VerisealError(
+            "no-boot-report", "there is no boot report", path=path, remedy=_REMEDY
+        ) from None
+    except OSError as error:
+        raise VerisealError(
+            "report-not-trusted", f"cannot be opened: {error.strerror}", path=path, remedy=_REMEDY
+        ) from None
+    with open(fd, "rb") as file:
+        status = os.fstat(fd)
+        mode = stat.S_IMODE(status.st_mode)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != 0 or mode & 0o022:
+            raise VerisealError(
+                "report-not-trusted",
+                "others than root could have written the boot report",
+                path=path,
+                expected="a regular file of uid 0, not writable by others",
+                found=f"uid {status.st_uid}, mode {mode:04o}",
+                remedy=_REMEDY,
+            )
+        data = file.read(MAX_SIZE + 1)
+    report = _parse(data, path)
+    if report.get("boot_id") != boot_id():
+        raise VerisealError(
+            "report-of-another-boot",
+            "the boot report is not of this boot",
+            path=path,
+            expected=boot_id(),
+            found=report.get("boot_id"),
+            remedy=_REMEDY,
+        )
+    return report
+
+
+def _parse(data: bytes, path: str) -> dict[str, Any]:
+    problem = f"larger than {MAX_SIZE} bytes"
+    if len(data) <= MAX_SIZE:
+        try:
+            report = json.loads(data)
+        except (ValueError, RecursionError) as error:
+            problem = f"not JSON: {error}"
+        else:
+            if isinstance(report, dict) and report.get("schema") == SCHEMA:
+                return report
+            problem = f"not schema {SCHEMA}"
+    raise VerisealError("report-damaged", problem, path=path, remedy=_REMEDY)
+
+
+def require_sealed(report: dict[str, Any], path: str = PATH) -> None:
+    """Raise VerisealError ``not-sealed`` unless ``report`` says that this boot is sealed."""
+    if report.get("sealed") is not True:
+        failure = report.get("failure")
+        why = failure.get("problem") if isinstance(failure, dict) else None
+        raise VerisealError(
+            "not-sealed", "this boot is not sealed", path=path, found=why, remedy=_REMEDY
+        )
