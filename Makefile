@@ -1,13 +1,92 @@
+# Every target works on a fresh Debian 12 or 13 as root, and installs what it needs.
+
+# The distribution's Python: it has the distribution's cryptography, keyutils and systemd modules.
 PYTHON ?= /usr/bin/python3
+VENV := .venv
+READY := $(VENV)/ready
 KERNEL ?= debian13
 DESTDIR ?=
-LIB := $(DESTDIR)/usr/lib
+ROOT := $(abspath $(DESTDIR))
 
-guest:
-	@$(PYTHON) -m tests.guest --kernel $(KERNEL) $(if $(TIMEOUT),--timeout $(TIMEOUT)) $(SCRIPT) $(ARGS)
+.DEFAULT_GOAL := help
+.PHONY: help setup packages test lint unit kernel boot demo bench guest install clean
 
-install:
-	install -d $(LIB)/veriseal $(DESTDIR)/usr/bin
-	if [ -d src/veriseal ]; then cp -R src/veriseal $(LIB)/veriseal/; fi
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: guest install
+setup: $(READY) ## packages of the system, and .venv with the tools
+	@echo "setup: using $(VENV)"
+
+packages:
+	@$(PYTHON) -m tests.guest.packages setup
+
+$(READY): pyproject.toml | packages
+	@echo "setup: making $(VENV), for pyproject.toml is new"
+	@$(PYTHON) -m venv --system-site-packages $(VENV)
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+test: lint unit kernel boot ## everything: lint, unit, kernel (KERNEL=), boot
+
+lint: setup ## ruff, mypy and shellcheck
+	@echo "lint: ruff, mypy, shellcheck"
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@git ls-files -z | xargs -0 awk 'FNR == 1 && /^#!.*sh$$/ { print FILENAME } { nextfile }' \
+		| xargs shellcheck
+
+unit: setup ## tests that need no privilege
+	@echo "unit: pytest on this machine"
+	@$(VENV)/bin/pytest -m unit $(ARGS)
+
+kernel: setup ## tests on a real kernel, in the guest (KERNEL=debian13|debian12|backports)
+	@echo "kernel: pytest in the guest"
+	@$(PYTHON) -m tests.guest --kernel $(KERNEL) tests/guest/kernel-tier $(ARGS)
+
+boot: setup ## tests that boot a whole appliance
+	@echo "boot: pytest on this machine, with appliances in virtual machines"
+	@$(VENV)/bin/pytest -m boot $(ARGS)
+
+demo: setup ## build, break and boot an appliance
+	@$(VENV)/bin/python -m tests.boot.demo $(ARGS)
+
+bench: setup ## what digests, checks and the launcher cost
+	@$(VENV)/bin/python -m tests.bench $(ARGS)
+
+# make turns every failure into its own status 2. `python -m tests.guest` keeps the script's status.
+guest: ## run SCRIPT= (with ARGS=) as root in the guest; without it a shell (KERNEL=, TIMEOUT=)
+	@$(PYTHON) -m tests.guest --kernel $(KERNEL) $(if $(TIMEOUT),--timeout $(TIMEOUT)) \
+		$(SCRIPT) $(ARGS)
+
+# A module that a newer version no longer has must not stay behind, hence the rm.
+# Bytecode fits one version of Python only: it is made by the target's, where there is one.
+install: ## install the project, below DESTDIR=
+	@echo "install: into $(ROOT)/"
+	@rm -rf '$(ROOT)/usr/lib/veriseal/veriseal'
+	@install -d '$(ROOT)/usr/bin' '$(ROOT)/usr/lib/veriseal'
+	@tar -C src --exclude=__pycache__ -cf - veriseal \
+		| tar -C '$(ROOT)/usr/lib/veriseal' --no-same-owner -xf -
+	@printf '%s\n' '#!/usr/bin/python3 -I' \
+		'import sys' '' \
+		'sys.path.insert(0, "/usr/lib/veriseal")' '' \
+		'from veriseal.__main__ import main' '' \
+		'sys.exit(main())' >'$(ROOT)/usr/bin/veriseal'
+	@chmod 755 '$(ROOT)/usr/bin/veriseal'
+	@put() { \
+		to=$$1; shift; \
+		for file; do [ ! -f "$$file" ] || install -D -m "$$mode" -t '$(ROOT)/usr/lib'"/$$to" "$$file"; done; \
+	}; \
+	mode=644; \
+	put systemd/system units/*.service; \
+	put systemd/catalog units/*.catalog; \
+	put tmpfiles.d units/*.conf; \
+	mode=755; \
+	put dracut/modules.d/90veriseal dracut/90veriseal/*
+	@if [ -x '$(ROOT)/usr/bin/python3' ] && [ "$$(id -u)" = 0 ]; then \
+		chroot '$(ROOT)/' /usr/bin/python3 -m compileall -q \
+			--invalidation-mode unchecked-hash /usr/lib/veriseal; \
+	fi
+
+clean: ## remove everything that was built
+	rm -rf build $(VENV)

@@ -68,7 +68,9 @@ def download(meta: str, suite: str, into: Path) -> Path:
     described = command(["apt-cache", *options, "show", "--no-all-versions", meta])
     depends = re.search(r"^Depends: (linux-image-\S+)", described, re.MULTILINE)
     if depends is None:
-        raise GuestError(f"package {meta} of {suite} names no kernel package; it says:\n{described}")
+        raise GuestError(
+            f"package {meta} of {suite} names no kernel package; it says:\n{described}"
+        )
     command(["apt-get", "-qq", *options, "download", depends[1]], cwd=into)
     packages = list(into.glob("*.deb"))
     if len(packages) != 1:

@@ -57,8 +57,10 @@ def family() -> str:
         return "debian"
     if shutil.which("dnf"):
         return "fedora"
-    raise GuestError("neither apt-get nor dnf is here: install the packages by hand, see TABLE in "
-                     "tests/guest/packages.py")
+    raise GuestError(
+        "neither apt-get nor dnf is here: install the packages by hand, see TABLE in "
+        "tests/guest/packages.py"
+    )
 
 
 def missing(names: list[str]) -> list[str]:
@@ -66,10 +68,14 @@ def missing(names: list[str]) -> list[str]:
     if family() == "debian":
         query = ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *names]
         found = subprocess.run(query, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        have = {line.split()[0] for line in found.stdout.splitlines() if line.endswith(" installed")}
+        have = {
+            line.split()[0] for line in found.stdout.splitlines() if line.endswith(" installed")
+        }
         return [name for name in names if name not in have]
     query = ["rpm", "-q", "--whatprovides"]
-    return [name for name in names if subprocess.run([*query, name], capture_output=True).returncode]
+    return [
+        name for name in names if subprocess.run([*query, name], capture_output=True).returncode
+    ]
 
 
 def install(groups: list[str]) -> None:
@@ -100,8 +106,13 @@ def install(groups: list[str]) -> None:
 def _run(argv: list[str]) -> None:
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     done = subprocess.run(
-        argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, errors="replace", env=env,
+        argv,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=env,
     )
     if done.returncode != 0:
         said = "\n".join(done.stdout.splitlines()[-15:])

@@ -33,8 +33,17 @@ LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr
 FLAVOUR = "linux-image-cloud-amd64"
 KERNELS = {"debian13": "trixie", "debian12": "bookworm", "backports": "trixie-backports"}
 DEFAULT_KERNEL = "debian13"
-REQUIRED = ("FS_VERITY", "FS_VERITY_BUILTIN_SIGNATURES", "EXT4_FS", "BTRFS_FS", "OVERLAY_FS",
-            "FUSE_FS", "VIRTIO_BLK", "VIRTIO_PCI", "VIRTIO_CONSOLE")
+REQUIRED = (
+    "FS_VERITY",
+    "FS_VERITY_BUILTIN_SIGNATURES",
+    "EXT4_FS",
+    "BTRFS_FS",
+    "OVERLAY_FS",
+    "FUSE_FS",
+    "VIRTIO_BLK",
+    "VIRTIO_PCI",
+    "VIRTIO_CONSOLE",
+)
 # What must be there before the root file system is.
 INITRD_MODULES = ("virtio_pci", "virtio_blk", "ext4")
 
@@ -136,7 +145,7 @@ def ext4(image: Path, size: str, content: Path | None = None) -> None:
     """Make an ext4 file system that can hold verity files, from a tree or empty."""
     # Tables written now are not written by the guest in the background.
     options = ["-E", "lazy_itable_init=0,lazy_journal_init=0", "-O", "verity"]
-    source = ["-d", content] if content else []
+    source = ["-d", str(content)] if content else []
     command(["mke2fs", "-q", "-F", "-t", "ext4", "-b", "4096", *options, *source, image, size])
 
 
@@ -172,8 +181,11 @@ def guest(name: str = DEFAULT_KERNEL) -> Guest:
         finally:
             remove(work)
 
-    files = {str(path.relative_to(FILES)): path.read_text()
-             for path in sorted(FILES.rglob("*")) if path.is_file()}
+    files = {
+        str(path.relative_to(FILES)): path.read_text()
+        for path in sorted(FILES.rglob("*"))
+        if path.is_file()
+    }
     initrd_inputs = [chosen.image.parent.parent.name, INITRD_MODULES, files["init"]]
     image_inputs = [debian().name, chosen.image.parent.parent.name, files]
     return Guest(
@@ -189,8 +201,10 @@ def _check_config(config: Path) -> None:
     text = config.read_text()
     lacking = [o for o in REQUIRED if f"CONFIG_{o}=y" not in text and f"CONFIG_{o}=m" not in text]
     if lacking:
-        raise GuestError(f"the kernel of {config} lacks {', '.join(lacking)}: choose another "
-                         "FLAVOUR in tests/guest/root.py")
+        raise GuestError(
+            f"the kernel of {config} lacks {', '.join(lacking)}: choose another "
+            "FLAVOUR in tests/guest/root.py"
+        )
 
 
 def _initrd(chosen: Kernel, work: Path) -> None:

@@ -62,7 +62,9 @@ def run(
     console = BUILD / f"console-{logs.name.removeprefix('run-')}.log"
     names = ("up", "stdout", "stderr", "status")
     channels = {f"veriseal.{name}": logs / name for name in names}
-    follow: dict[str, BinaryIO] = {"veriseal.up": _Greeting(kernel, accel.choose(parts.kernel.image))}
+    follow: dict[str, BinaryIO] = {
+        "veriseal.up": _Greeting(kernel, accel.choose(parts.kernel.image))
+    }
     if stdout is not None:
         follow["veriseal.stdout"] = stdout
     if stderr is not None:
