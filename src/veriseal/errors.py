@@ -14,7 +14,10 @@ class VerisealError(Exception):
         path: the file or object it concerns, if any.
         expected, found: the two sides of a comparison, if there was one.
         remedy: what the reader can do about it, if anything.
+        digest: of the file concerned, where it was known before the refusal.
     """
+
+    digest: object = None
 
     def __init__(
         self,
@@ -35,7 +38,13 @@ class VerisealError(Exception):
         super().__init__(str(self))
 
     def __str__(self) -> str:
-        text = f"{printable(self.path)}: {self.problem}" if self.path is not None else self.problem
+        if self.path is None:
+            return self.sentence()
+        return f"{printable(self.path)}: {self.sentence()}"
+
+    def sentence(self) -> str:
+        """Everything but the path: problem, expected, found, remedy."""
+        text = self.problem
         details = [
             f"{name} {printable(value)}"
             for name, value in (("expected", self.expected), ("found", self.found))

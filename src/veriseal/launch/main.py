@@ -1,0 +1,134 @@
+"""veriseal exec PROGRAM ARGS...: check, then become the program.
+
+Exit status as of a shell: 126 refused, 127 not found; otherwise the program's own.
+"""
+
+import os
+import signal
+import sys
+from typing import NoReturn
+
+from veriseal.errors import VerisealError, printable
+from veriseal.launch import checks, environment
+
+REFUSED = 126
+NOT_FOUND = 127
+USAGE = 2
+
+_USAGE = """\
+usage: veriseal exec PROGRAM [ARGUMENT...]
+
+Run PROGRAM only if this boot is sealed and PROGRAM is a regular file with fs-verity and a
+built-in signature that the kernel accepted. PROGRAM is a path; PATH is not searched.
+Arguments, environment and descriptors are passed on; variables that would make the loader or
+an interpreter run other code are not, and the journal names them.
+
+exit status: 126 refused, 127 not found, otherwise the program's own
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Run ``arguments``, the program first. Returns only if nothing was started."""
+    # Until exec a signal ends the launcher as it would end the program, without a traceback.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if arguments[:1] == ["--"]:
+        arguments = arguments[1:]
+    if not arguments or arguments[0].startswith("-"):
+        wanted = arguments[:1] in (["--help"], ["-h"])
+        os.write(1 if wanted else 2, _USAGE.encode())
+        return 0 if wanted else USAGE
+    path = arguments[0]
+    try:
+        _require_isolated()
+        checks.require_sealed_system()
+        if "/" not in path:
+            raise VerisealError(
+                "not-found", "PATH is not searched", path=path, remedy="Give the whole path"
+            )
+        _become(checks.check_program(path), arguments)
+    except VerisealError as error:
+        return _refuse(path, error)
+    except Exception as error:
+        # Whatever went wrong: nothing was started, and it is said on one line.
+        text = f"the launcher failed: {type(error).__name__}: {error}"
+        return _refuse(path, VerisealError("internal", text, path=path))
+
+
+def _require_isolated() -> None:
+    if not sys.flags.isolated:
+        raise VerisealError(
+            "not-isolated",
+            "the launcher's own interpreter obeys the caller's environment",
+            remedy="Start the installed /usr/bin/veriseal, or python3 -I -m veriseal exec",
+        )
+
+
+def _become(program: checks.Program, arguments: list[str]) -> NoReturn:
+    """Replace this process. Raises VerisealError if the kernel refuses."""
+    argv = [os.fsencode(argument) for argument in arguments]
+    fd = program.fd
+    if program.interpreter is not None:
+        # As the kernel does it for fexecve(3), but with the interpreter that was checked.
+        fd = program.interpreter.fd
+        head = [os.fsencode(program.interpreter.path)]
+        if program.argument is not None:
+            head.append(program.argument)
+        argv = [*head, b"/dev/fd/%d" % program.fd, *argv[1:]]
+        os.set_inheritable(program.fd, True)
+    with open("/proc/self/environ", "rb") as file:
+        variables, removed = environment.clean(file.read())
+    if removed:
+        _log_removed(program, removed)
+    # CPython ignores these two from its start, and exec would pass that on.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    try:
+        os.execve(fd, argv, variables)
+    except OSError as error:
+        failure = VerisealError(
+            "exec-failed",
+            f"the kernel does not execute it: {error.strerror}",
+            path=program.path,
+            remedy="See execve(2): its mode, noexec on its mount, a missing ELF interpreter",
+        )
+        failure.digest = program.digest
+        raise failure from None
+
+
+def _refuse(path: str, error: VerisealError) -> int:
+    digest = str(error.digest) if error.digest is not None else None
+    why = error.sentence() if error.path in (None, path) else str(error)
+    line = f"refused {printable(path)} [{error.reason}, digest {digest or 'not measured'}]: {why}"
+    try:
+        os.write(2, f"veriseal exec: {line}\n".encode(errors="backslashreplace"))
+    except OSError:
+        # Standard error may be closed; the journal has it too.
+        pass
+    from veriseal import journal
+
+    journal.send(
+        journal.EXEC_REFUSED,
+        journal.ERROR,
+        line,
+        path=printable(path),
+        digest=digest,
+        reason=error.reason,
+        remedy=error.remedy,
+    )
+    return NOT_FOUND if error.reason == "not-found" else REFUSED
+
+
+def _log_removed(program: checks.Program, names: list[str]) -> None:
+    from veriseal import journal
+
+    path = printable(program.path)
+    listed = printable(" ".join(names))
+    journal.send(
+        journal.EXEC_ENVIRONMENT,
+        journal.WARNING,
+        f"{path} is started without these variables of its caller: {listed}",
+        path=path,
+        digest=str(program.digest),
+        variables=listed,
+    )
