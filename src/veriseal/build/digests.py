@@ -1,8 +1,8 @@
-"""Digests of many files, and of large ones, on all processors."""
+"""Digests of many files, and of large ones, on all processors; and what is done with each."""
 
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from veriseal.build import pool
@@ -10,15 +10,104 @@ from veriseal.digest import Digest
 from veriseal.errors import VerisealError
 from veriseal.merkle import Parameters, check_unchanged, combine, file_digest, group_hashes
 
-Failure = VerisealError | OSError
-
 # A file of this many bytes is worth all processors.
 _LARGE = 32 * 1024 * 1024
 # Bytes of a large file that a worker takes at a time.
 _PART = 8 * 1024 * 1024
 _LARGEST_BATCH = 64
 
-Plain = tuple[str, Any]
+Compute = Callable[[int, int], Digest]
+"""The digest of an open file: descriptor, size in bytes."""
+
+Act = Callable[[str, Compute], Any]
+"""Does its work on one path with a `Compute`; its result is what `marshal` takes."""
+
+_Outcome = tuple[str, Any]
+
+
+class _TooLargeError(Exception):
+    """Not for one worker."""
+
+
+def digests(
+    paths: Sequence[str], parameters: Parameters
+) -> Iterator[tuple[str, Digest | VerisealError]]:
+    """Each of ``paths`` with its digest, or with why it has none, in order."""
+
+    def act(path: str, compute: Compute) -> bytes:
+        return digest_of(path, compute).value
+
+    for path, value in each(paths, parameters, act):
+        if isinstance(value, VerisealError):
+            yield path, value
+        else:
+            yield path, Digest(parameters.algorithm, value)
+
+
+def digest_of(path: str, compute: Compute) -> Digest:
+    """The digest of the regular file ``path``. Raises OSError, VerisealError."""
+    fd, size = open_regular(path)
+    try:
+        return compute(fd, size)
+    finally:
+        os.close(fd)
+
+
+def each(
+    paths: Sequence[str], parameters: Parameters, act: Act
+) -> Iterator[tuple[str, Any | VerisealError]]:
+    """Call ``act`` on each of ``paths``. Yields each with its result or its error, in order.
+
+    ``act`` runs in a worker process. It is called once more, here, when a file is so large that
+    all processors share it: it must compute the digest before it changes anything.
+    """
+
+    def small(path: str) -> Compute:
+        def compute(fd: int, size: int) -> Digest:
+            if size > _LARGE:
+                raise _TooLargeError
+            return file_digest(fd, size, parameters, path)
+
+        return compute
+
+    def work(batch: Sequence[str]) -> list[_Outcome]:
+        return [_outcome(act, path, small(path)) for path in batch]
+
+    def alone(path: str) -> _Outcome:
+        return _outcome(act, path, lambda fd, size: shared_digest(fd, size, parameters, path))
+
+    batches = _batched(paths)
+    for batch, outcomes in zip(batches, pool.run(work, batches), strict=True):
+        for path, outcome in zip(batch, outcomes, strict=True):
+            kind, value = alone(path) if outcome[0] == "large" else outcome
+            yield path, value if kind == "done" else _error_from(value)
+
+
+def shared_digest(fd: int, size: int, parameters: Parameters, path: str | None = None) -> Digest:
+    """The digest of the open file ``fd`` of ``size`` bytes, computed by all processors.
+
+    Raises OSError, and VerisealError (``changed-while-read``).
+    """
+    part = -(-_PART // parameters.group_size) * parameters.group_size
+    if size <= max(part, _LARGE):
+        return file_digest(fd, size, parameters, path)
+
+    def work(offset: int) -> _Outcome:
+        length = min(part, size - offset)
+        try:
+            return "done", b"".join(group_hashes(fd, offset, length, parameters, path))
+        except (OSError, VerisealError) as error:
+            return "failed", _error_to(error, path)
+
+    def hashes() -> Iterator[bytes]:
+        for kind, value in pool.run(work, range(0, size, part)):
+            if kind != "done":
+                raise _error_from(value)
+            yield value
+
+    digest = combine(hashes(), size, parameters)
+    check_unchanged(fd, size, path)
+    return digest
 
 
 def open_regular(path: str, flags: int = 0) -> tuple[int, int]:
@@ -35,93 +124,28 @@ def open_regular(path: str, flags: int = 0) -> tuple[int, int]:
     return fd, status.st_size
 
 
-def digests(paths: Sequence[str], parameters: Parameters) -> Iterator[tuple[str, Digest | Failure]]:
-    """Each of ``paths`` with its digest, or with why it has none, in order."""
-
-    def work(batch: Sequence[str]) -> list[Plain]:
-        return [_digest(path, parameters) for path in batch]
-
-    batches = batched(paths)
-    for batch, results in zip(batches, pool.run(work, batches), strict=True):
-        for path, (kind, value) in zip(batch, results, strict=True):
-            if kind == "digest":
-                yield path, Digest(parameters.algorithm, value)
-            elif kind == "large":
-                yield path, _digest_of_large(path, parameters)
-            else:
-                yield path, failure_from(kind, value)
+def _outcome(act: Act, path: str, compute: Compute) -> _Outcome:
+    try:
+        return "done", act(path, compute)
+    except _TooLargeError:
+        return "large", None
+    except (OSError, VerisealError) as error:
+        return "failed", _error_to(error, path)
 
 
-def shared_digest(fd: int, size: int, parameters: Parameters, path: str | None = None) -> Digest:
-    """The digest of the open file ``fd`` of ``size`` bytes, computed by all processors."""
-    part = -(-_PART // parameters.group_size) * parameters.group_size
-    if size <= max(part, _LARGE):
-        return file_digest(fd, size, parameters, path)
-
-    def work(offset: int) -> Plain:
-        length = min(part, size - offset)
-        try:
-            return "hashes", b"".join(group_hashes(fd, offset, length, parameters, path))
-        except (OSError, VerisealError) as error:
-            return failure_to(error)
-
-    def hashes() -> Iterator[bytes]:
-        for kind, value in pool.run(work, range(0, size, part)):
-            if kind != "hashes":
-                raise failure_from(kind, value)
-            yield value
-
-    digest = combine(hashes(), size, parameters)
-    check_unchanged(fd, size, path)
-    return digest
-
-
-def batched(paths: Sequence[str]) -> list[Sequence[str]]:
+def _batched(paths: Sequence[str]) -> list[Sequence[str]]:
     """``paths`` in pieces small enough to keep all processors busy to the end."""
     size = max(1, min(_LARGEST_BATCH, len(paths) // (4 * pool.processors())))
     return [paths[start : start + size] for start in range(0, len(paths), size)]
 
 
-def failure_to(error: Failure) -> Plain:
+def _error_to(error: OSError | VerisealError, path: str | None) -> dict[str, str]:
     """``error`` as values that can cross from a worker."""
     if isinstance(error, OSError):
-        return "os", (error.errno or 0, error.filename)
-    return "refused", (error.reason, error.problem, error.as_json())
+        where = path if error.filename is None else os.fsdecode(error.filename)
+        error = VerisealError("system-call", error.strerror or str(error), path=where)
+    return error.as_json()
 
 
-def failure_from(kind: str, value: Any) -> Failure:
-    """The error that `failure_to` was given."""
-    if kind == "os":
-        number, name = value
-        return OSError(number, os.strerror(number), name)
-    reason, problem, rest = value
-    details = {k: v for k, v in rest.items() if k not in ("reason", "problem")}
-    return VerisealError(reason, problem, **details)
-
-
-def _digest(path: str, parameters: Parameters) -> Plain:
-    try:
-        fd, size = open_regular(path)
-        try:
-            if size > _LARGE:
-                return "large", size
-            return "digest", file_digest(fd, size, parameters, path).value
-        finally:
-            os.close(fd)
-    except (OSError, VerisealError) as error:
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = path
-        return failure_to(error)
-
-
-def _digest_of_large(path: str, parameters: Parameters) -> Digest | Failure:
-    try:
-        fd, size = open_regular(path)
-        try:
-            return shared_digest(fd, size, parameters, path)
-        finally:
-            os.close(fd)
-    except (OSError, VerisealError) as error:
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = path
-        return error
+def _error_from(details: dict[str, Any]) -> VerisealError:
+    return VerisealError(**details)

@@ -4,11 +4,10 @@ import argparse
 import os
 import sys
 
-from veriseal.build.digests import Failure, digests
+from veriseal.build.digests import digests
 from veriseal.cli import parameters
 from veriseal.cli.progress import Progress
 from veriseal.digest import Digest
-from veriseal.errors import VerisealError
 
 _EPILOG = """\
 Lines are in the order of the arguments: sha256:HEX NAME. A name with control characters, such
@@ -49,9 +48,8 @@ def run(options: argparse.Namespace) -> int:
                     sys.stdout.buffer.write(_line(path, outcome, options))
                 continue
             failures += 1
-            error = as_error(path, outcome)
-            progress.say(f"veriseal: {error}")
-            report.append({"path": path, "error": error.as_json()})
+            progress.say(f"veriseal: {outcome}")
+            report.append({"path": path, "error": outcome.as_json()})
     if options.json:
         import json
 
@@ -61,14 +59,7 @@ def run(options: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def as_error(path: str, failure: Failure) -> VerisealError:
-    """``failure`` in the words of a VerisealError that names ``path``."""
-    if isinstance(failure, VerisealError):
-        return failure
-    return VerisealError("system-call", failure.strerror or str(failure), path=path)
-
-
-def line_name(path: str) -> tuple[bytes, bytes]:
+def _line_name(path: str) -> tuple[bytes, bytes]:
     """What a line starts with, and the name as it is written there: see the epilog."""
     name = os.fsencode(path)
     if path.isprintable() or name.translate(None, _CONTROLS) == name:
@@ -83,7 +74,7 @@ def _line(path: str, digest: Digest, options: argparse.Namespace) -> bytes:
     value = (digest.formatted() if options.for_builtin_sig else digest.value).hex().encode()
     if options.compact:
         return value + b"\n"
-    start, name = line_name(path)
+    start, name = _line_name(path)
     if not options.for_builtin_sig:
         value = digest.algorithm.name.encode() + b":" + value
     return start + value + b" " + name + b"\n"

@@ -1,0 +1,54 @@
+"""veriseal sign: built-in signatures of single files."""
+
+import argparse
+import os
+
+from veriseal import certificate
+from veriseal.build import files, keys
+from veriseal.build.sign import SUFFIX, name_by_digest, sign
+from veriseal.cli import parameters, passphrase
+from veriseal.cli.progress import Progress
+from veriseal.digest import Digest
+from veriseal.errors import UsageError, VerisealError, printable
+from veriseal.pem import MAX_FILE_SIZE
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb's arguments."""
+    parser.add_argument("files", nargs="+", metavar="FILE")
+    parser.add_argument("--key", required=True, metavar="FILE", help="the private key, PEM")
+    parser.add_argument("--cert", required=True, metavar="FILE", help="its certificate, PEM")
+    parser.add_argument("--passphrase-file", metavar="FILE", help="of the key: its first line")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--out", metavar="SIG", help="of the one FILE; else FILE.sig")
+    where.add_argument("--out-dir", metavar="DIR", help="signatures named by digest, DIR/HEX.sig")
+    parameters.add(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Sign each file; failures go to stderr and the exit status."""
+    chosen = parameters.of(options)
+    if options.out is not None and len(options.files) > 1:
+        raise UsageError("--out is for one FILE", remedy="For several: --out-dir")
+    signer = certificate.load(files.read(options.cert, MAX_FILE_SIZE), options.cert)
+    key = keys.load(options.key, lambda: passphrase.existing(options.passphrase_file, options.key))
+    keys.check_match(key, options.key, signer)
+    if options.out_dir is not None:
+        os.makedirs(options.out_dir, exist_ok=True)
+
+    def place(path: str, digest: Digest) -> str:
+        if options.out_dir is not None:
+            return os.path.join(options.out_dir, name_by_digest(digest))
+        return path + SUFFIX if options.out is None else str(options.out)
+
+    failures = 0
+    with Progress(len(options.files)) as progress:
+        for path, outcome in sign(options.files, chosen, key, signer, place):
+            progress.step()
+            if isinstance(outcome, VerisealError):
+                failures += 1
+                progress.say(f"veriseal: {outcome}")
+            else:
+                print(f"Signed file '{printable(path)}' ({outcome})")
+    return 1 if failures else 0
