@@ -64,13 +64,16 @@ def _settings(document: dict[str, Any], path: str) -> dict[str, Any]:
 
 def _check_component(text: object, name: str, path: str) -> None:
     # Each becomes one component of a path.
-    if not isinstance(text, str) or text in ("", ".", "..") or "/" in text or not text.isprintable():
+    if (
+        not isinstance(text, str)
+        or text in ("", ".", "..")
+        or "/" in text
+        or not text.isprintable()
+    ):
         raise _bad(path, f"{name}: not a directory name", "a name without '/'", repr(text))
 
 
 def _bad(
     path: str, problem: str, expected: str | None = None, found: str | None = None
 ) -> VerisealError:
-    return VerisealError(
-        "bad-configuration", problem, path=path, expected=expected, found=found
-    )
+    return VerisealError("bad-configuration", problem, path=path, expected=expected, found=found)

@@ -43,16 +43,15 @@ def run(say: Callable[[str], None]) -> dict[str, Any]:
         result = {
             "veriseal": __version__,
             "kernel": platform.release(),
-            "sealed": True,
             "keyring": sealed.as_json(),
             "require_signatures": True,
             "seconds": round(time.monotonic() - started, 3),
         }
-        report.write(result)
-    except (VerisealError, OSError) as error:
-        failure = error if isinstance(error, VerisealError) else _as_error(error)
+        report.write(True, result)
+    except Exception as error:
+        failure = _as_error(error)
         _record_failure(failure)
-        raise failure from None
+        raise failure from error
     step(journal.SEAL_DONE, f"sealed with {len(sealed.keys)} certificates", journal.NOTICE)
     return result
 
@@ -64,9 +63,9 @@ def _seal(step: Callable[..., None]) -> seal.Sealed:
     step(journal.CERTIFICATES_FOUND, f"found {len(planned.releases)} certificates")
     if seal.is_sealed():
         # Keyrings outlive a second start of the agent.
-        earlier = report.read()
-        report.require_sealed(earlier)
-        return seal.check_again(planned, seal.Sealed.from_json(earlier.get("keyring")), step)
+        report.require_sealed()
+        earlier = seal.Sealed.from_json(report.read().get("keyring"))
+        return seal.check_again(planned, earlier, step)
     return seal.seal(planned, step)
 
 
@@ -83,7 +82,11 @@ def _require_initrd_and_root() -> None:
         )
 
 
-def _as_error(error: OSError) -> VerisealError:
+def _as_error(error: Exception) -> VerisealError:
+    if isinstance(error, VerisealError):
+        return error
+    if not isinstance(error, OSError):
+        return VerisealError("internal", f"the agent failed: {type(error).__name__}: {error}")
     where = os.fsdecode(error.filename) if error.filename is not None else None
     return VerisealError("system-call", error.strerror or str(error), path=where)
 
@@ -98,7 +101,7 @@ def _record_failure(failure: VerisealError) -> None:
         remedy=failure.remedy,
     )
     try:
-        report.write({"veriseal": __version__, "sealed": False, "failure": failure.as_json()})
+        report.write(False, {"veriseal": __version__, "failure": failure.as_json()})
     except OSError as error:
         # The launcher refuses without a report, so nothing is lost by its absence.
         journal.send(journal.SEAL_FAILED, journal.ERROR, f"no boot report: {error}")

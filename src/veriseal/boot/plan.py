@@ -3,7 +3,7 @@
 import os
 from typing import NamedTuple
 
-from veriseal import certificate, voa
+from veriseal import certificate, pem, voa
 from veriseal.certificate import Certificate
 from veriseal.errors import VerisealError
 from veriseal.policy import Policy
@@ -49,4 +49,4 @@ def make(policy: Policy, os_release: dict[str, str], root: str = "/") -> Plan:
 def _read(path: str) -> bytes:
     with open(path, "rb") as file:
         # One byte more than is accepted, so that the check of the size has something to refuse.
-        return file.read(certificate.MAX_SIZE + 1)
+        return file.read(pem.MAX_FILE_SIZE + 1)

@@ -11,9 +11,24 @@ from cryptography.x509.oid import NameOID
 _NOT_BEFORE = datetime.datetime(2000, 1, 1)
 _NOT_AFTER = datetime.datetime(2100, 1, 1)
 
+_DIGITAL_SIGNATURE = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=False,
+    crl_sign=False,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 
 def certificate() -> bytes:
-    """A new self-signed X.509 certificate, DER. Its private key is forgotten on return."""
+    """A new self-signed X.509 certificate, DER. Its private key is forgotten on return.
+
+    It would do for a release certificate, so that nothing but the restriction can refuse it.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "veriseal throwaway")])
     builder = (
@@ -25,6 +40,8 @@ def certificate() -> bytes:
         .not_valid_before(_NOT_BEFORE)
         .not_valid_after(_NOT_AFTER)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_DIGITAL_SIGNATURE, critical=True)
     )
     signed = builder.sign(key, hashes.SHA256())
     return signed.public_bytes(serialization.Encoding.DER)

@@ -41,6 +41,15 @@ def main(arguments: list[str]) -> int:
     except OSError as error:
         print(f"veriseal: {_describe(error)}", file=sys.stderr)
         return 1
+    except Exception as error:
+        if "VERISEAL_TRACEBACK" in os.environ:
+            raise
+        print(
+            f"veriseal: internal error: {type(error).__name__}: {error}. This is a defect; "
+            "set VERISEAL_TRACEBACK=1 to see where",
+            file=sys.stderr,
+        )
+        return 1
 
 
 def _run(arguments: list[str]) -> int:

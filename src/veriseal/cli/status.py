@@ -43,7 +43,7 @@ def collect() -> dict[str, Any]:
     try:
         booted = report.read()
         state["report"] = booted
-        report.require_sealed(booted)
+        report.require_sealed()
         state["sealed"] = True
         if state["kernel_support"]:
             state["drift"] += _drift(booted)
@@ -71,7 +71,7 @@ def _keyring() -> dict[str, Any] | None:
     }
 
 
-def _drift(booted: dict[str, Any]) -> list[str]:
+def _drift(booted: dict[str, object]) -> list[str]:
     sealed = seal.Sealed.from_json(booted.get("keyring"))
     try:
         seal.read_back(sealed)

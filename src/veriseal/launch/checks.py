@@ -49,7 +49,7 @@ class Program:
 
 def require_sealed_system() -> None:
     """Raise VerisealError unless this boot was sealed and signatures are still required."""
-    report.require_sealed(report.read())
+    report.require_sealed()
     if not sysctl.read_require_signatures():
         raise VerisealError(
             "sysctl-off",
@@ -90,9 +90,7 @@ def _check_interpreter(name: str, path: str) -> Program:
             )
     except VerisealError as error:
         reason = "no-interpreter" if error.reason == "not-found" else error.reason
-        raise VerisealError(
-            reason, f"its interpreter is refused: {error}", path=path
-        ) from None
+        raise VerisealError(reason, f"its interpreter is refused: {error}", path=path) from None
     return interpreter
 
 

@@ -4,12 +4,15 @@ Exit status as of a shell: 126 refused, 127 not found; otherwise the program's o
 """
 
 import os
-import signal
 import sys
-from typing import NoReturn
 
 from veriseal.errors import VerisealError, printable
+from veriseal.kernel import process
 from veriseal.launch import checks, environment
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 REFUSED = 126
 NOT_FOUND = 127
@@ -29,9 +32,7 @@ exit status: 126 refused, 127 not found, otherwise the program's own
 
 def main(arguments: list[str]) -> int:
     """Run ``arguments``, the program first. Returns only if nothing was started."""
-    # Until exec a signal ends the launcher as it would end the program, without a traceback.
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    process.let_sigint_kill()
     if arguments[:1] == ["--"]:
         arguments = arguments[1:]
     if not arguments or arguments[0].startswith("-"):
@@ -64,7 +65,7 @@ def _require_isolated() -> None:
         )
 
 
-def _become(program: checks.Program, arguments: list[str]) -> NoReturn:
+def _become(program: checks.Program, arguments: list[str]) -> "NoReturn":
     """Replace this process. Raises VerisealError if the kernel refuses."""
     argv = [os.fsencode(argument) for argument in arguments]
     fd = program.fd
@@ -76,15 +77,11 @@ def _become(program: checks.Program, arguments: list[str]) -> NoReturn:
             head.append(program.argument)
         argv = [*head, b"/dev/fd/%d" % program.fd, *argv[1:]]
         os.set_inheritable(program.fd, True)
-    with open("/proc/self/environ", "rb") as file:
-        variables, removed = environment.clean(file.read())
+    variables, removed = environment.clean(process.initial_environment())
     if removed:
         _log_removed(program, removed)
-    # CPython ignores these two from its start, and exec would pass that on.
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     try:
-        os.execve(fd, argv, variables)
+        process.execute(fd, argv, variables)
     except OSError as error:
         failure = VerisealError(
             "exec-failed",
@@ -103,8 +100,12 @@ def _refuse(path: str, error: VerisealError) -> int:
     try:
         os.write(2, f"veriseal exec: {line}\n".encode(errors="backslashreplace"))
     except OSError:
-        # Standard error may be closed; the journal has it too.
-        pass
+        pass  # closed; the journal has the refusal too
+    _log_refusal(line, path, digest, error)
+    return NOT_FOUND if error.reason == "not-found" else REFUSED
+
+
+def _log_refusal(line: str, path: str, digest: str | None, error: VerisealError) -> None:
     from veriseal import journal
 
     journal.send(
@@ -116,7 +117,6 @@ def _refuse(path: str, error: VerisealError) -> int:
         reason=error.reason,
         remedy=error.remedy,
     )
-    return NOT_FOUND if error.reason == "not-found" else REFUSED
 
 
 def _log_removed(program: checks.Program, names: list[str]) -> None:

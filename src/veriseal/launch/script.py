@@ -64,4 +64,3 @@ def _bad(path: str, problem: str, found: bytes | None = None) -> VerisealError:
         found=None if found is None else os.fsdecode(found) or "nothing",
         remedy="Begin the script with #! and the full path of its interpreter",
     )
-

@@ -1,0 +1,51 @@
+#!/usr/bin/python3 -I
+"""Print every file the agent imports, one a line: what the initrd needs of Python, no more.
+
+The agent's verb is run, not guessed at: what it imports late is imported here too.
+"""
+
+import contextlib
+import importlib.util
+import io
+import os
+import sys
+
+
+def exercise() -> None:
+    """Import and run what the agent does, short of touching the kernel's keyring."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    from veriseal import certificate
+    from veriseal.boot import throwaway
+    from veriseal.cli import main
+
+    # There may be no certificate on this machine; loading one imports more, so load our own.
+    der = throwaway.certificate()
+    pem = x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)
+    certificate.load(pem, "throwaway")
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        # Whether this machine's certificates are good is for the boot to say.
+        main.main(["boot", "seal", "--dry-run"])
+
+
+def files() -> set[str]:
+    """The source and bytecode files of all modules that are loaded now."""
+    found = set()
+    for module in list(sys.modules.values()):
+        path = getattr(module, "__file__", None)
+        if module.__name__ == "__main__" or not path:
+            continue
+        found.add(path)
+        if path.endswith(".py"):
+            cached = importlib.util.cache_from_source(path)
+            if os.path.exists(cached):
+                found.add(cached)
+    return found
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, sys.argv[1])
+    sys.dont_write_bytecode = True
+    exercise()
+    print("\n".join(sorted(files())))
