@@ -18,8 +18,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, SignatureAlgorithmOID
 
+from veriseal import pem
 from veriseal.errors import VerisealError
-from veriseal.pem import one_certificate
+
+MAX_SIZE = pem.MAX_SIZE
+"""Bytes of a file. Read one more, so that `load` sees what is too large."""
 
 # The kernel refuses to load a certificate whose own signature uses anything else it does not
 # know, even though it never checks that signature; MD5 and SHA-1 are left out on purpose.
@@ -211,7 +214,7 @@ def _collision(
 
 
 def _load(data: bytes, path: str) -> tuple[Certificate, dict[x509.ObjectIdentifier, object]]:
-    der = one_certificate(data, path)
+    der = pem.one_certificate(data, path)
     try:
         parsed = x509.load_der_x509_certificate(der)
         key = parsed.public_key()

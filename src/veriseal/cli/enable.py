@@ -18,7 +18,6 @@ from veriseal.build.sign import SUFFIX
 from veriseal.cli import parameters
 from veriseal.cli.progress import Progress
 from veriseal.errors import UsageError, VerisealError
-from veriseal.pem import MAX_FILE_SIZE
 
 _EPILOG = """\
 A file named on the command line must have a signature; in a directory, files without one are
@@ -108,7 +107,7 @@ def _signatures(options: argparse.Namespace) -> Signatures:
     if options.cert is not None:
         if options.unsigned:
             raise UsageError("--cert and --unsigned exclude each other")
-        signer = certificate.load(files.read(options.cert, MAX_FILE_SIZE), options.cert)
+        signer = certificate.load(files.read(options.cert, certificate.MAX_SIZE), options.cert)
     return Signatures(
         file=options.signature,
         directory=options.signatures,

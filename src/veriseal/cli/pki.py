@@ -9,7 +9,6 @@ from veriseal import certificate
 from veriseal.build import files, keys, pki
 from veriseal.cli import passphrase
 from veriseal.errors import UsageError, VerisealError, printable
-from veriseal.pem import MAX_FILE_SIZE
 from veriseal.signature import PrivateKey
 
 _ROOT_DAYS = 7300
@@ -61,7 +60,9 @@ def run_root(options: argparse.Namespace) -> None:
 
 def run_issue(options: argparse.Namespace) -> None:
     """Make a release's key and certificate, vouched for by a root."""
-    root = certificate.load_root(files.read(options.root_cert, MAX_FILE_SIZE), options.root_cert)
+    root = certificate.load_root(
+        files.read(options.root_cert, certificate.MAX_SIZE), options.root_cert
+    )
     root_key = keys.load(
         options.root_key,
         lambda: passphrase.existing(options.root_passphrase_file, options.root_key),

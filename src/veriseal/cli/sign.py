@@ -10,7 +10,6 @@ from veriseal.cli import parameters, passphrase
 from veriseal.cli.progress import Progress
 from veriseal.digest import Digest
 from veriseal.errors import UsageError, VerisealError, printable
-from veriseal.pem import MAX_FILE_SIZE
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     chosen = parameters.of(options)
     if options.out is not None and len(options.files) > 1:
         raise UsageError("--out is for one FILE", remedy="For several: --out-dir")
-    signer = certificate.load(files.read(options.cert, MAX_FILE_SIZE), options.cert)
+    signer = certificate.load(files.read(options.cert, certificate.MAX_SIZE), options.cert)
     key = keys.load(options.key, lambda: passphrase.existing(options.passphrase_file, options.key))
     keys.check_match(key, options.key, signer)
     if options.out_dir is not None:

@@ -1,0 +1,129 @@
+"""What the unit tests share: the command line in-process, keys, certificates of any shape."""
+
+import datetime
+import itertools
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from veriseal.cli.main import main
+
+USAGES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
+
+
+@pytest.fixture
+def cli(capfdbinary: pytest.CaptureFixture[bytes]) -> Callable[..., tuple[int, bytes, str]]:
+    """Run ``veriseal ARGS``: status, stdout, stderr."""
+
+    def run(*arguments: str) -> tuple[int, bytes, str]:
+        capfdbinary.readouterr()
+        try:
+            status = main(list(arguments))
+        except SystemExit as end:  # argparse
+            status = int(end.code or 0)
+        out, err = capfdbinary.readouterr()
+        text = err.decode()
+        assert "Traceback" not in text
+        return status, out, text
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def fsverity() -> str:
+    """The real tool. A machine without it fails these tests rather than skipping them."""
+    path = shutil.which("fsverity")
+    assert path is not None, "fsverity is not installed (package fsverity or fsverity-utils)"
+    return path
+
+
+@pytest.fixture(scope="session")
+def rsa_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(65537, 2048)
+
+
+@pytest.fixture(scope="session")
+def ec_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+@pytest.fixture(scope="session")
+def key_pem() -> Callable[[Any], bytes]:
+    def pem(key: Any) -> bytes:
+        result: bytes = key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        return result
+
+    return pem
+
+
+@pytest.fixture(scope="session")
+def certify() -> Callable[..., bytes]:
+    """Make a PEM certificate; without arguments beyond the key, one that passes every check."""
+    serials = itertools.count(1000)
+
+    def make(
+        key: Any,
+        *,
+        subject: str = "Acme release fedora:43",
+        issuer: str | None = None,
+        signer: Any = None,
+        serial: int | None = None,
+        ca: bool | None = False,
+        usages: tuple[str, ...] | None = ("digital_signature",),
+        purposes: tuple[x509.ObjectIdentifier, ...] | None = (ExtendedKeyUsageOID.CODE_SIGNING,),
+        skid: bytes | None | bool = True,
+        algorithm: Any = hashes.SHA256(),  # noqa: B008
+        extra: tuple[x509.UnrecognizedExtension, ...] = (),
+    ) -> bytes:
+        start = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(_name(subject))
+            .issuer_name(_name(issuer or subject))
+            .public_key(key.public_key())
+            .serial_number(next(serials) if serial is None else serial)
+            .not_valid_before(start)
+            .not_valid_after(start + datetime.timedelta(days=3650))
+        )
+        if ca is not None:
+            builder = builder.add_extension(x509.BasicConstraints(ca, None), critical=True)
+        if usages is not None:
+            chosen = {name: name in usages for name in USAGES}
+            builder = builder.add_extension(x509.KeyUsage(**chosen), critical=True)
+        if purposes is not None:
+            builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=False)
+        if skid is True:
+            identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+            builder = builder.add_extension(identifier, critical=False)
+        elif isinstance(skid, bytes):
+            builder = builder.add_extension(x509.SubjectKeyIdentifier(skid), critical=False)
+        for extension in extra:
+            builder = builder.add_extension(extension, critical=True)
+        made = builder.sign(signer or key, algorithm)
+        return made.public_bytes(serialization.Encoding.PEM)
+
+    return make
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
