@@ -21,9 +21,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, SignatureAl
 from veriseal import pem
 from veriseal.errors import VerisealError
 
-MAX_SIZE = pem.MAX_SIZE
-"""Bytes of a file. Read one more, so that `load` sees what is too large."""
-
 # The kernel refuses to load a certificate whose own signature uses anything else it does not
 # know, even though it never checks that signature; MD5 and SHA-1 are left out on purpose.
 _SIGNATURE_HASHES: dict[x509.ObjectIdentifier, hashes.HashAlgorithm] = {

@@ -12,7 +12,7 @@ import re
 
 from veriseal.errors import VerisealError
 
-MAX_SIZE = 64 * 1024
+MAX_FILE_SIZE = 64 * 1024
 """Bytes of a PEM file. A certificate has two or three thousand."""
 
 _BEGIN = re.compile(rb"^-----BEGIN ([^\n]*?)-----[ \t\r]*$", re.MULTILINE)
@@ -28,12 +28,12 @@ def one_certificate(data: bytes, path: str) -> bytes:
     Blank lines around the block are allowed. Raises VerisealError: ``certificate-too-large``,
     ``private-key-exposed``, ``several-certificates``, ``not-a-certificate``.
     """
-    if len(data) > MAX_SIZE:
+    if len(data) > MAX_FILE_SIZE:
         raise VerisealError(
             "certificate-too-large",
             "too large for a certificate",
             path=path,
-            expected=f"at most {MAX_SIZE} bytes",
+            expected=f"at most {MAX_FILE_SIZE} bytes",
             found=f"{len(data)} bytes",
         )
     kinds = [match.group(1).decode("ascii", "backslashreplace") for match in _BEGIN.finditer(data)]

@@ -181,6 +181,7 @@ def guest(name: str = DEFAULT_KERNEL) -> Guest:
         finally:
             remove(work)
 
+    before = len(made)
     files = {
         str(path.relative_to(FILES)): path.read_text()
         for path in sorted(FILES.rglob("*"))

@@ -16,6 +16,9 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[2]
 BUILD = REPO / "build" / "guest"
 
+made: list[Path] = []
+"""What this run had to build."""
+
 _held: set[Path] = set()
 
 
@@ -89,9 +92,13 @@ def built(name: str, inputs: object, make: Callable[[Path], None]) -> Path:
         remove(part)
         try:
             make(part)
+            # What other inputs made is of no use any more; a machine that has it open keeps it.
+            for old in BUILD.glob(f"{name}-{'[0-9a-f]' * len(key)}"):
+                remove(old)
             part.rename(final)
         finally:
             remove(part)
+        made.append(final)
     return final
 
 

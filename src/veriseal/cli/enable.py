@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 
-from veriseal import certificate
+from veriseal import certificate, pem
 from veriseal.build import files, walk
 from veriseal.build.enable import (
     ALREADY,
@@ -107,7 +107,7 @@ def _signatures(options: argparse.Namespace) -> Signatures:
     if options.cert is not None:
         if options.unsigned:
             raise UsageError("--cert and --unsigned exclude each other")
-        signer = certificate.load(files.read(options.cert, certificate.MAX_SIZE), options.cert)
+        signer = certificate.load(files.read(options.cert, pem.MAX_FILE_SIZE), options.cert)
     return Signatures(
         file=options.signature,
         directory=options.signatures,

@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from veriseal import certificate
+from veriseal import certificate, pem
 from veriseal.build import files, keys, pki
 from veriseal.cli import passphrase
 from veriseal.errors import UsageError, VerisealError, printable
@@ -42,9 +42,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run_root(options: argparse.Namespace) -> None:
     """Make a root's key and certificate."""
     key = keys.generate(options.key_type)
-    pem = _usage(lambda: pki.make_root(options.name, key, options.days))
-    _write_both(options, key, pem)
-    made = certificate.load_root(pem, options.cert_out)
+    text = _usage(lambda: pki.make_root(options.name, key, options.days))
+    _write_both(options, key, text)
+    made = certificate.load_root(text, options.cert_out)
     _say(
         f"Vendor root {made.subject}, {made.key}",
         f"  key:         {options.key_out}  keep it offline",
@@ -61,7 +61,7 @@ def run_root(options: argparse.Namespace) -> None:
 def run_issue(options: argparse.Namespace) -> None:
     """Make a release's key and certificate, vouched for by a root."""
     root = certificate.load_root(
-        files.read(options.root_cert, certificate.MAX_SIZE), options.root_cert
+        files.read(options.root_cert, pem.MAX_FILE_SIZE), options.root_cert
     )
     root_key = keys.load(
         options.root_key,
@@ -69,9 +69,9 @@ def run_issue(options: argparse.Namespace) -> None:
     )
     keys.check_match(root_key, options.root_key, root)
     key = keys.generate(options.key_type)
-    pem = _usage(lambda: pki.issue(root_key, root, options.os, options.name, key, options.days))
-    _write_both(options, key, pem)
-    made = certificate.load(pem, options.cert_out)
+    text = _usage(lambda: pki.issue(root_key, root, options.os, options.name, key, options.days))
+    _write_both(options, key, text)
+    made = certificate.load(text, options.cert_out)
     _say(
         f"Release certificate {made.subject}, {made.key}, serial {made.serial:x}",
         f"  key:         {options.key_out}",
@@ -94,7 +94,7 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--passphrase-file", metavar="FILE", help="for --encrypt: its first line")
 
 
-def _write_both(options: argparse.Namespace, key: PrivateKey, pem: bytes) -> None:
+def _write_both(options: argparse.Namespace, key: PrivateKey, text: bytes) -> None:
     if options.passphrase_file is not None and not options.encrypt:
         raise UsageError("--passphrase-file is for --encrypt")
     secret = None
@@ -102,7 +102,7 @@ def _write_both(options: argparse.Namespace, key: PrivateKey, pem: bytes) -> Non
         secret = passphrase.new(options.passphrase_file, options.key_out)
     files.create(options.key_out, keys.to_pem(key, secret), 0o600)
     try:
-        files.create(options.cert_out, pem, 0o644)
+        files.create(options.cert_out, text, 0o644)
     except (OSError, VerisealError):
         # A key without its certificate is of no use, and would block the next attempt.
         os.unlink(options.key_out)

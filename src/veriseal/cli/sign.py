@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from veriseal import certificate
+from veriseal import certificate, pem
 from veriseal.build import files, keys
 from veriseal.build.sign import SUFFIX, name_by_digest, sign
 from veriseal.cli import parameters, passphrase
@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> int:
     chosen = parameters.of(options)
     if options.out is not None and len(options.files) > 1:
         raise UsageError("--out is for one FILE", remedy="For several: --out-dir")
-    signer = certificate.load(files.read(options.cert, certificate.MAX_SIZE), options.cert)
+    signer = certificate.load(files.read(options.cert, pem.MAX_FILE_SIZE), options.cert)
     key = keys.load(options.key, lambda: passphrase.existing(options.passphrase_file, options.key))
     keys.check_match(key, options.key, signer)
     if options.out_dir is not None:

@@ -36,5 +36,5 @@ def no_builtin_signatures() -> VerisealError:
         "no-builtin-signatures",
         "this kernel cannot check built-in signatures",
         expected="CONFIG_FS_VERITY_BUILTIN_SIGNATURES=y",
-        remedy="Boot a kernel that has the option; Debian's and Ubuntu's have it, Fedora's have not",
+        remedy="Boot a kernel that has the option; Debian's have it, Fedora's have not",
     )
