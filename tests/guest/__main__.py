@@ -6,6 +6,7 @@ Usage: python -m tests.guest [--kernel NAME] [--timeout SECONDS] [SCRIPT [ARGUME
 from __future__ import annotations
 
 import argparse
+import math
 import signal
 import sys
 from pathlib import Path
@@ -19,15 +20,21 @@ from .store import GuestError, say
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.guest", description=run.__doc__)
     parser.add_argument("--kernel", choices=list(root.KERNELS), default=root.DEFAULT_KERNEL)
-    parser.add_argument("--timeout", type=float, default=1200, help="seconds until it is ended")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        help="seconds until it is ended; 1200 for a script, none for a shell",
+    )
     parser.add_argument("script", nargs="?", type=Path, help="without it: a shell")
     parser.add_argument("arguments", nargs=argparse.REMAINDER)
     chosen = parser.parse_args()
     # Ended from outside, the machine must be ended too.
-    signal.signal(signal.SIGTERM, _terminated)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _terminated)
+    limit = math.inf if chosen.script is None else 1200
     try:
         result = run(
-            chosen.script, chosen.arguments, kernel=chosen.kernel, timeout=chosen.timeout,
+            chosen.script, chosen.arguments, kernel=chosen.kernel, timeout=chosen.timeout or limit,
             stdout=sys.stdout.buffer, stderr=sys.stderr.buffer,
         )  # fmt: skip
     except GuestError as error:
@@ -39,8 +46,8 @@ def main() -> int:
     return result.status
 
 
-def _terminated(_signal: int, _frame: FrameType | None) -> None:
-    sys.exit(143)
+def _terminated(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)
 
 
 if __name__ == "__main__":

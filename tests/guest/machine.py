@@ -33,7 +33,7 @@ class End(Enum):
 
     OFF = "powered off or restarted"
     TIMEOUT = "ran out of time"
-    QEMU = "QEMU failed"
+    QEMU = "was lost: QEMU failed"
 
 
 @dataclass(frozen=True)

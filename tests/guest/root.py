@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from . import mirror, packages
-from .store import GuestError, built, command, remove, say
+from .store import BUILD, REPO, GuestError, built, command, made, say
 
 FILES = Path(__file__).parent / "files"
 SUITE = "trixie"
@@ -71,7 +71,7 @@ class Guest(NamedTuple):
 def debian() -> Path:
     """The unpacked Debian tree, without a kernel. Not to be written to: see `tree`."""
 
-    def make(part: Path) -> None:
+    def make(part: Path, _scratch: Path) -> None:
         say(f"building the Debian {SUITE} tree (about a minute)")
         skip = [f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT]
         command([
@@ -92,29 +92,24 @@ def kernel(name: str = DEFAULT_KERNEL) -> Kernel:
         raise GuestError(f"no kernel is called {name!r}; there are {', '.join(KERNELS)}")
     suite = KERNELS[name]
 
-    def make(part: Path) -> None:
+    def make(part: Path, scratch: Path) -> None:
         say(f"fetching the {name} kernel ({FLAVOUR} of {suite})")
-        work = part.with_name(f"{part.name}-work")
-        remove(work)
-        try:
-            mirror.extract(mirror.download(FLAVOUR, suite, work / "apt"), work / "files")
-            usr = work / "files" / "usr" / "lib" / "modules"
-            found = list((usr if usr.is_dir() else work / "files" / "lib" / "modules").iterdir())
-            release = found[0].name
-            # Compressed modules would be unpacked in the guest, where that is slow.
-            compressed = list(found[0].rglob("*.ko.xz"))
-            if compressed:
-                command(["xz", "--decompress", "--threads=0", *compressed])
-            modules = part / "usr" / "lib" / "modules" / release
-            shutil.copytree(found[0], modules, symlinks=True)
-            shutil.copytree(work / "files" / "boot", part / "boot")
-            (part / "boot" / "vmlinuz").symlink_to(f"vmlinuz-{release}")
-            (part / "lib").symlink_to("usr/lib")
-            _check_config(part / "boot" / f"config-{release}")
-            command(["depmod", "-b", part, release])
-            (part / "release").write_text(release)
-        finally:
-            remove(work)
+        files = scratch / "files"
+        mirror.extract(mirror.download(FLAVOUR, suite, scratch / "apt"), files)
+        # Debian 12 has its modules in /lib, Debian 13 in /usr/lib.
+        found = [*files.glob("usr/lib/modules/*"), *files.glob("lib/modules/*")][0]
+        release = found.name
+        # Compressed modules would be unpacked in the guest, where that is slow.
+        compressed = list(found.rglob("*.ko.xz"))
+        if compressed:
+            command(["xz", "--decompress", "--threads=0", *compressed])
+        shutil.copytree(found, part / "usr" / "lib" / "modules" / release, symlinks=True)
+        shutil.copytree(files / "boot", part / "boot")
+        (part / "boot" / "vmlinuz").symlink_to(f"vmlinuz-{release}")
+        (part / "lib").symlink_to("usr/lib")
+        (part / "release").write_text(release)
+        _check_config(part / "boot" / f"config-{release}")
+        command(["depmod", "-b", part, release])
 
     packages.install(["guest"])
     place = built(f"kernel-{name}", [FLAVOUR, suite], make)
@@ -158,44 +153,37 @@ def btrfs(image: Path, size: str) -> None:
 def guest(name: str = DEFAULT_KERNEL) -> Guest:
     """Everything that the test guest is started from, built where it is missing."""
     chosen = kernel(name)
+    release = chosen.release
 
-    def make_image(part: Path) -> None:
-        say(f"making the test guest's disk for {chosen.release}")
-        work = part.with_name(f"{part.name}-work")
-        remove(work)
-        try:
-            tree(work, name)
-            command(["cp", "-a", "--no-preserve=ownership", f"{FILES}/root/.", work])
-            command(["sh", "-eu", FILES / "prepare", work])
-            ext4(part, "4G", work)
-        finally:
-            remove(work)
+    def make_image(part: Path, scratch: Path) -> None:
+        say(f"making the test guest's disk for {release}")
+        tree(scratch, name)
+        command(["cp", "-a", "--no-preserve=ownership", f"{FILES}/root/.", scratch])
+        command(["sh", FILES / "prepare", scratch])
+        ext4(part, "4G", scratch)
 
-    def make_initrd(part: Path) -> None:
-        work = part.with_name(f"{part.name}-work")
-        remove(work)
-        try:
-            _initrd(chosen, work)
-            with_cpio = f"cd {work} && find . | cpio --quiet -o -H newc -R 0:0 >{part}"
-            command(["sh", "-euc", with_cpio])
-        finally:
-            remove(work)
+    def make_initrd(part: Path, scratch: Path) -> None:
+        _initrd(chosen, scratch)
+        pack = 'cd "$1" && find . | cpio --quiet -o -H newc -R 0:0 >"$2"'
+        command(["sh", "-euc", pack, "sh", scratch, part])
 
     before = len(made)
-    files = {
+    init = (FILES / "init").read_text()
+    overlay = {
         str(path.relative_to(FILES)): path.read_text()
-        for path in sorted(FILES.rglob("*"))
+        for path in (FILES / "prepare", *sorted((FILES / "root").rglob("*")))
         if path.is_file()
     }
-    initrd_inputs = [chosen.image.parent.parent.name, INITRD_MODULES, files["init"]]
-    image_inputs = [debian().name, chosen.image.parent.parent.name, files]
-    return Guest(
+    parts = Guest(
         chosen,
-        built(f"initrd-{name}", initrd_inputs, make_initrd),
-        built(f"image-{name}", image_inputs, make_image),
-        built("verity", "ext4 512M", lambda part: ext4(part, "512M")),
-        built("btrfs", "btrfs 512M", lambda part: btrfs(part, "512M")),
+        built(f"initrd-{name}", [release, INITRD_MODULES, init], make_initrd),
+        built(f"image-{name}", [debian().name, release, overlay], make_image),
+        built("verity", "ext4 512M", lambda part, _: ext4(part, "512M")),
+        built("btrfs", "btrfs 512M", lambda part, _: btrfs(part, "512M")),
     )
+    if len(made) == before:
+        say(f"reusing what was built in {BUILD.relative_to(REPO)}")
+    return parts
 
 
 def _check_config(config: Path) -> None:

@@ -13,14 +13,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from . import accel, root
 from .machine import Disk, End, Machine
-from .store import BUILD, REPO, GuestError, command, say
+from .store import BUILD, REPO, GuestError, command, remove, say
 
 NO_REPORT = 125
 """The status of a guest that hung, died, or reported nothing."""
+KEEP_LOGS = 20
 
 INSIDE = "usr/lib/veriseal-guest"
 SOURCES = "usr/src/veriseal"
@@ -57,40 +58,65 @@ def run(
     if script is not None and not script.is_file():
         raise GuestError(f"{script}: no such script")
     parts = root.guest(kernel)
-    logs = BUILD / f"run-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-    logs.mkdir(parents=True)
-    console = BUILD / f"console-{logs.name.removeprefix('run-')}.log"
-    names = ("up", "stdout", "stderr", "status")
-    channels = {f"veriseal.{name}": logs / name for name in names}
-    follow: dict[str, BinaryIO] = {
-        "veriseal.up": _Greeting(kernel, accel.choose(parts.kernel.image))
-    }
+    logs = _Logs.new()
+    greeting = _Greeting(kernel, accel.choose(parts.kernel.image))
+    follow: dict[str, BinaryIO] = {"veriseal.up": greeting}
     if stdout is not None:
         follow["veriseal.stdout"] = stdout
     if stderr is not None:
         follow["veriseal.stderr"] = stderr
-    with tempfile.TemporaryDirectory(prefix="veriseal-guest-") as scratch:
-        payload = Path(scratch) / "payload"
-        _pack(payload, script, args)
+    with tempfile.TemporaryDirectory(prefix="veriseal-guest-") as directory:
+        scratch = Path(directory)
+        _pack(scratch / "payload", script, args)
         machine = Machine(
             kernel=parts.kernel.image,
             initrd=[parts.initrd],
             disks=[
-                Disk(parts.image, "root"), Disk(payload, "payload"),
-                Disk(parts.verity, "verity"), Disk(parts.btrfs, "btrfs"), *disks,
+                Disk(parts.image, "root"),
+                Disk(scratch / "payload", "payload"),
+                Disk(parts.verity, "verity"),
+                Disk(parts.btrfs, "btrfs"),
+                *disks,
             ],
-            console=console, channels=channels, follow=follow, memory=memory, cpus=cpus,
-            timeout=timeout, terminal=script is None,
-        )  # fmt: skip
+            console=logs.console,
+            # systemd colours its messages for any terminal that is not called dumb.
+            append="TERM=dumb",
+            channels={
+                "veriseal.up": scratch / "up",
+                "veriseal.stdout": logs.stdout,
+                "veriseal.stderr": logs.stderr,
+                "veriseal.status": scratch / "status",
+            },
+            follow=follow,
+            memory=memory,
+            cpus=cpus,
+            timeout=timeout,
+            terminal=script is None,
+        )
         outcome = machine.run()
-    reported = (logs / "status").read_text().strip()
+        reported = (scratch / "status").read_text().strip()
     if outcome.end is End.OFF and reported.isdecimal():
-        return Result(int(reported), console, logs / "stdout", outcome.seconds)
-    why = f"it {outcome.end.value}" if outcome.end is not End.OFF else "it ended without a report"
-    say(f"the guest failed after {outcome.seconds:.0f} s: {why}")
+        return Result(int(reported), logs.console, logs.stdout, outcome.seconds)
+    why = "ended without a report" if outcome.end is End.OFF else outcome.end.value
     print(outcome.last_lines(60), file=sys.stderr)
-    say(f"the whole console is in {console}")
-    return Result(NO_REPORT, console, logs / "stdout", outcome.seconds)
+    say(f"failed after {outcome.seconds:.0f} s: the guest {why}; its console: {logs.console}")
+    return Result(NO_REPORT, logs.console, logs.stdout, outcome.seconds)
+
+
+class _Logs(NamedTuple):
+    console: Path
+    stdout: Path
+    stderr: Path
+
+    @classmethod
+    def new(cls) -> _Logs:
+        """Names for the logs of a run; those of all but the last runs are deleted."""
+        BUILD.mkdir(parents=True, exist_ok=True)
+        for name in cls._fields:
+            for old in sorted(BUILD.glob(f"{name}-*.log"))[:-KEEP_LOGS]:
+                remove(old)
+        run_name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+        return cls(*(BUILD / f"{name}-{run_name}.log" for name in cls._fields))
 
 
 class _Greeting(io.BytesIO):
@@ -114,6 +140,7 @@ def _pack(payload: Path, script: Path | None, args: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory(prefix="veriseal-stage-") as scratch:
         stage = Path(scratch)
         command(["make", "--no-print-directory", "-s", "install", f"DESTDIR={stage}"], cwd=REPO)
+        _compile(stage)
         sources = stage / SOURCES
         sources.mkdir(parents=True)
         skip = shutil.ignore_patterns("__pycache__", ".*")
@@ -140,6 +167,20 @@ def _pack(payload: Path, script: Path | None, args: Sequence[str]) -> None:
         with tarfile.open(payload, "w", format=tarfile.GNU_FORMAT) as tar:
             for path in sorted(stage.rglob("*")):
                 tar.add(path, str(path.relative_to(stage)), recursive=False, filter=_by_root)
+
+
+def _compile(stage: Path) -> None:
+    """Compile with the guest's Python, run here: in the guest it takes ten times as long."""
+    tree = root.debian()
+    command(
+        [
+            *(tree / "usr/lib64/ld-linux-x86-64.so.2", "--library-path"),
+            *(tree / "usr/lib/x86_64-linux-gnu", tree / "usr/bin/python3"),
+            *("-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"),
+            *("-s", stage, "-p", "/", stage / "usr/lib/veriseal"),
+        ],
+        env={"PYTHONHOME": str(tree / "usr")},
+    )
 
 
 def _by_root(info: tarfile.TarInfo) -> tarfile.TarInfo:

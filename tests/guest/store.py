@@ -75,8 +75,8 @@ def locked(path: Path) -> Iterator[None]:
             _held.discard(path)
 
 
-def built(name: str, inputs: object, make: Callable[[Path], None]) -> Path:
-    """Give build/guest/NAME-HASH, made by `make(path)` unless it is there already.
+def built(name: str, inputs: object, make: Callable[[Path, Path], None]) -> Path:
+    """Give build/guest/NAME-HASH, made by `make(path, scratch)` unless it is there already.
 
     It is made under another name and renamed at the end, so that what an interrupted build leaves
     behind is never taken for a good one. Everything in build/guest may be deleted at any time.
@@ -88,16 +88,18 @@ def built(name: str, inputs: object, make: Callable[[Path], None]) -> Path:
     with locked(BUILD / "lock"):
         if final.exists():
             return final
-        part = BUILD / f"part-{name}"
-        remove(part)
+        part, scratch = BUILD / f"part-{name}", BUILD / f"scratch-{name}"
         try:
-            make(part)
-            # What other inputs made is of no use any more; a machine that has it open keeps it.
+            remove(part)
+            remove(scratch)
+            make(part, scratch)
+            # What was made of other inputs has no use now; a machine that has it open keeps it.
             for old in BUILD.glob(f"{name}-{'[0-9a-f]' * len(key)}"):
                 remove(old)
             part.rename(final)
         finally:
             remove(part)
+            remove(scratch)
         made.append(final)
     return final
 
