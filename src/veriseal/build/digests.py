@@ -22,6 +22,9 @@ Compute = Callable[[int, int], Digest]
 Act = Callable[[str, Compute], Any]
 """Does its work on one path with a `Compute`; its result is what `marshal` takes."""
 
+OnPart = Callable[[int, int], None]
+"""Told how far a large file is: bytes done, bytes in all."""
+
 _Outcome = tuple[str, Any]
 
 
@@ -30,14 +33,14 @@ class _TooLargeError(Exception):
 
 
 def digests(
-    paths: Sequence[str], parameters: Parameters
+    paths: Sequence[str], parameters: Parameters, on_part: OnPart | None = None
 ) -> Iterator[tuple[str, Digest | VerisealError]]:
     """Each of ``paths`` with its digest, or with why it has none, in order."""
 
     def act(path: str, compute: Compute) -> bytes:
         return digest_of(path, compute).value
 
-    for path, value in each(paths, parameters, act):
+    for path, value in each(paths, parameters, act, on_part):
         if isinstance(value, VerisealError):
             yield path, value
         else:
@@ -54,7 +57,7 @@ def digest_of(path: str, compute: Compute) -> Digest:
 
 
 def each(
-    paths: Sequence[str], parameters: Parameters, act: Act
+    paths: Sequence[str], parameters: Parameters, act: Act, on_part: OnPart | None = None
 ) -> Iterator[tuple[str, Any | VerisealError]]:
     """Call ``act`` on each of ``paths``. Yields each with its result or its error, in order.
 
@@ -74,7 +77,10 @@ def each(
         return [_outcome(act, path, small(path)) for path in batch]
 
     def alone(path: str) -> _Outcome:
-        return _outcome(act, path, lambda fd, size: shared_digest(fd, size, parameters, path))
+        def compute(fd: int, size: int) -> Digest:
+            return shared_digest(fd, size, parameters, path, on_part)
+
+        return _outcome(act, path, compute)
 
     batches = _batched(paths)
     for batch, outcomes in zip(batches, pool.run(work, batches), strict=True):
@@ -83,7 +89,13 @@ def each(
             yield path, value if kind == "done" else _error_from(value)
 
 
-def shared_digest(fd: int, size: int, parameters: Parameters, path: str | None = None) -> Digest:
+def shared_digest(
+    fd: int,
+    size: int,
+    parameters: Parameters,
+    path: str | None = None,
+    on_part: OnPart | None = None,
+) -> Digest:
     """The digest of the open file ``fd`` of ``size`` bytes, computed by all processors.
 
     Raises OSError, and VerisealError (``changed-while-read``).
@@ -100,10 +112,13 @@ def shared_digest(fd: int, size: int, parameters: Parameters, path: str | None =
             return "failed", _error_to(error, path)
 
     def hashes() -> Iterator[bytes]:
-        for kind, value in pool.run(work, range(0, size, part)):
+        offsets = range(0, size, part)
+        for offset, (kind, value) in zip(offsets, pool.run(work, offsets), strict=True):
             if kind != "done":
                 raise _error_from(value)
             yield value
+            if on_part is not None:
+                on_part(min(offset + part, size), size)
 
     digest = combine(hashes(), size, parameters)
     check_unchanged(fd, size, path)

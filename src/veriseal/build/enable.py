@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 
 from veriseal import signature
 from veriseal.build import files
-from veriseal.build.digests import Compute, each, open_regular
+from veriseal.build.digests import Compute, OnPart, each, open_regular
 from veriseal.build.sign import SUFFIX, name_by_digest
 from veriseal.certificate import Certificate
 from veriseal.digest import Digest
@@ -82,7 +82,10 @@ class Signatures:
 
 
 def enable(
-    paths: Sequence[str], parameters: Parameters, signatures: Signatures
+    paths: Sequence[str],
+    parameters: Parameters,
+    signatures: Signatures,
+    on_part: OnPart | None = None,
 ) -> Iterator[tuple[str, tuple[str, Digest] | VerisealError]]:
     """Enable verity on each of ``paths``; each must be another file.
 
@@ -95,7 +98,7 @@ def enable(
         state, digest = _enable(path, parameters, signatures, compute)
         return state, digest.value
 
-    for path, value in each(paths, parameters, act):
+    for path, value in each(paths, parameters, act, on_part):
         if isinstance(value, VerisealError):
             yield path, value
         else:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from veriseal import signature
 from veriseal.build import files
-from veriseal.build.digests import Compute, digest_of, each
+from veriseal.build.digests import Compute, OnPart, digest_of, each
 from veriseal.certificate import Certificate
 from veriseal.digest import Digest
 from veriseal.errors import VerisealError
@@ -28,6 +28,7 @@ def sign(
     key: PrivateKey,
     certificate: Certificate,
     place: Callable[[str, Digest], str],
+    on_part: OnPart | None = None,
 ) -> Iterator[tuple[str, Digest | VerisealError]]:
     """Write a signature of each of ``paths`` to where ``place`` says, given path and digest.
 
@@ -40,7 +41,7 @@ def sign(
         files.replace(place(path, digest), signature.make(digest, key, certificate))
         return digest.value
 
-    for path, value in each(paths, parameters, act):
+    for path, value in each(paths, parameters, act, on_part):
         if isinstance(value, VerisealError):
             yield path, value
         else:

@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
     report: list[dict[str, object]] = []
     failures = 0
     with Progress(len(options.files)) as progress:
-        for path, outcome in digests(options.files, chosen):
+        for path, outcome in digests(options.files, chosen, progress.part):
             progress.step()
             if isinstance(outcome, Digest):
                 if options.json:

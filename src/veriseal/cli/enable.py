@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> int:
             failed(error.path, error)
         # Further names of a file come last: two workers must not enable the same one.
         for paths in (found.named + found.inside, found.again):
-            for path, outcome in enable(paths, chosen, signatures):
+            for path, outcome in enable(paths, chosen, signatures, progress.part):
                 progress.step()
                 if isinstance(outcome, VerisealError):
                     failed(path, outcome)

@@ -29,12 +29,14 @@ class Progress:
     def step(self) -> None:
         """One more item is done."""
         self._done += 1
-        if not self._wanted:
-            return
-        if self._bar is not None:
-            self._bar.update()
-        elif time.monotonic() - self._start > _PATIENCE:
-            self._open()
+        if self._visible():
+            self._bar.set_postfix_str("", refresh=False)
+            self._bar.update(self._done - self._bar.n)
+
+    def part(self, done: int, total: int) -> None:
+        """``done`` of the ``total`` bytes of the item under way are done."""
+        if self._visible():
+            self._bar.set_postfix_str(f"{done / total:.0%} of this one")
 
     def say(self, message: str) -> None:
         """Print a line on stderr without tearing the bar."""
@@ -43,11 +45,13 @@ class Progress:
         else:
             print(message, file=sys.stderr)
 
-    def _open(self) -> None:
-        import tqdm
+    def _visible(self) -> bool:
+        if self._bar is None and self._wanted and time.monotonic() - self._start > _PATIENCE:
+            import tqdm
 
-        # Its watching thread would run while workers are forked.
-        tqdm.tqdm.monitor_interval = 0
-        self._bar = tqdm.tqdm(
-            total=self._total, initial=self._done, unit=self._unit, leave=False, file=sys.stderr
-        )
+            # Its watching thread would run while workers are forked.
+            tqdm.tqdm.monitor_interval = 0
+            self._bar = tqdm.tqdm(
+                total=self._total, initial=self._done, unit=self._unit, leave=False, file=sys.stderr
+            )
+        return self._bar is not None

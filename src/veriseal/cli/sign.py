@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
 
     failures = 0
     with Progress(len(options.files)) as progress:
-        for path, outcome in sign(options.files, chosen, key, signer, place):
+        for path, outcome in sign(options.files, chosen, key, signer, place, progress.part):
             progress.step()
             if isinstance(outcome, VerisealError):
                 failures += 1
