@@ -37,7 +37,7 @@ def main() -> int:
             chosen.script, chosen.arguments, kernel=chosen.kernel, timeout=chosen.timeout or limit,
             stdout=sys.stdout.buffer, stderr=sys.stderr.buffer,
         )  # fmt: skip
-    except GuestError as error:
+    except (GuestError, OSError) as error:
         say(str(error))
         return 2
     except KeyboardInterrupt:

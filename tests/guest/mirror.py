@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from pathlib import Path
 
 from .store import GuestError, command
@@ -39,8 +38,8 @@ def source(suite: str) -> str:
     return f"deb [signed-by={KEYRING}] {uri()} {suite} main"
 
 
-def download(meta: str, suite: str, into: Path) -> Path:
-    """Download the package that the meta package stands for (linux-image-amd64), without the rest.
+def download(meta: str, suite: str, into: Path) -> list[Path]:
+    """Download the packages with the kernel that a meta package (linux-image-amd64) stands for.
 
     apt gets a configuration and lists of its own under `into`, so nothing of this machine changes.
     """
@@ -65,22 +64,25 @@ def download(meta: str, suite: str, into: Path) -> Path:
     }.items():
         options += ["-o", f"{key}={value}"]
     command(["apt-get", "-qq", *options, "update"])
-    described = command(["apt-cache", *options, "show", "--no-all-versions", meta])
-    depends = re.search(r"^Depends: (linux-image-\S+)", described, re.MULTILINE)
-    if depends is None:
-        raise GuestError(
-            f"package {meta} of {suite} names no kernel package; it says:\n{described}"
+    # One package in Debian 12 and 13, several in newer ones: image, modules and their base.
+    names = [meta]
+    for name in names:
+        described = command(["apt-cache", *options, "show", "--no-all-versions", name])
+        depends = re.search(r"^(?:Pre-)?Depends: (.*)", described, re.MULTILINE)
+        found = (
+            re.findall(r"\blinux-(?:image|modules|base|binary)-[^ ,]+", depends[1])
+            if depends
+            else []
         )
-    command(["apt-get", "-qq", *options, "download", depends[1]], cwd=into)
-    packages = list(into.glob("*.deb"))
-    if len(packages) != 1:
-        raise GuestError(f"apt-get downloaded {len(packages)} packages for {depends[1]}, not one")
-    return packages[0]
+        names += [new for new in dict.fromkeys(found) if new not in names]
+    if len(names) == 1:
+        raise GuestError(f"package {meta} of {suite} depends on no kernel package")
+    command(["apt-get", "-qq", *options, "download", *names[1:]], cwd=into)
+    return sorted(into.glob("*.deb"))
 
 
-def extract(package: Path, into: Path) -> None:
-    """Unpack a package's files, without its scripts."""
+def extract(downloaded: list[Path], into: Path) -> None:
+    """Unpack the files of packages, without their scripts."""
     into.mkdir(parents=True)
-    done = subprocess.run(["dpkg-deb", "-x", package, into], capture_output=True, text=True)
-    if done.returncode != 0:
-        raise GuestError(f"cannot unpack {package}: {done.stderr.strip()}")
+    for package in downloaded:
+        command(["dpkg-deb", "-x", package, into])

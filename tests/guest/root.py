@@ -104,7 +104,12 @@ def kernel(name: str = DEFAULT_KERNEL) -> Kernel:
         if compressed:
             command(["xz", "--decompress", "--threads=0", *compressed])
         shutil.copytree(found, part / "usr" / "lib" / "modules" / release, symlinks=True)
-        shutil.copytree(files / "boot", part / "boot")
+        # From 7.x on the image and its configuration lie with the modules, not in /boot.
+        (part / "boot").mkdir()
+        for what in ("vmlinuz", "config"):
+            place = files / "boot" / f"{what}-{release}"
+            place = place if place.exists() else found / what
+            shutil.copy2(place, part / "boot" / f"{what}-{release}")
         (part / "boot" / "vmlinuz").symlink_to(f"vmlinuz-{release}")
         (part / "lib").symlink_to("usr/lib")
         (part / "release").write_text(release)
