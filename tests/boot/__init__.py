@@ -1,0 +1,1 @@
+"""Whole appliances: built, attacked and booted in virtual machines."""

@@ -1,0 +1,255 @@
+"""The boots: one that must succeed and is then attacked from inside, and those that must not.
+
+Each refused boot must end before the root is switched, and say why on the console.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.boot import attacks
+from tests.boot.appliance import BIN, OS, RELEASE, SIGNATURES, Appliance, copy_image
+from tests.guest.machine import Disk, End, Machine, Outcome
+from tests.guest.store import BUILD, GuestError, command, remove
+from veriseal import merkle
+from veriseal.digest import SHA256
+
+APPEND = "root=LABEL=appliance rw quiet systemd.show_status=error rd.shell=0 rd.emergency=poweroff"
+TIMEOUT = 900
+REFUSED = "root not switched"
+SWITCHED = "root switched"
+BLOCK = 4096
+DESCRIPTOR_SIZE = 256
+"""Bytes of struct fsverity_descriptor; on ext4 a block begins with it, then the signature."""
+
+_EARLY_UNIT = """\
+[Unit]
+DefaultDependencies=no
+Before=veriseal-seal.service
+
+[Service]
+Type=oneshot
+ExecStart=/usr/bin/{command}
+"""
+_ENROL_STRANGER = """\
+import sys
+
+sys.path.insert(0, "/usr/lib/veriseal")
+from veriseal.kernel import keyring
+
+with open("/stranger.der", "rb") as file:
+    keyring.add_certificate(file.read(), keyring.fs_verity_keyring())
+"""
+_VOA = f"voa/{OS}/image/default/x509"
+
+
+class Result(NamedTuple):
+    """One line of the table."""
+
+    attack: str
+    attacker: str
+    expected: str
+    seen: str
+    detail: str
+
+    @property
+    def good(self) -> bool:
+        """Whether what was seen is what was expected."""
+        return self.seen == self.expected
+
+
+class Scenario(NamedTuple):
+    """A boot that must be refused.
+
+    ``says`` is a part of the console's text. ``overlay`` are files laid over the initrd.
+    """
+
+    name: str
+    attacker: str
+    says: str
+    bare: bool = True
+    append: str = ""
+    overlay: Callable[[Appliance], dict[str, bytes]] = lambda _appliance: {}
+    change: Callable[[Path], None] | None = None
+
+
+def _early(what: str) -> dict[str, bytes]:
+    name = "etc/systemd/system/stranger.service"
+    # Required by the agent, so that it certainly runs before it.
+    link = "etc/systemd/system/veriseal-seal.service.requires/stranger.service"
+    unit = _EARLY_UNIT.format(command=what).encode()
+    return {name: unit, link: unit}
+
+
+def _remove_certificate(image: Path) -> None:
+    command(["debugfs", "-w", "-R", f"rm {RELEASE}", image])
+
+
+def _read(image: Path, path: str) -> bytes:
+    done = subprocess.run(
+        ["debugfs", "-R", f'cat "{path}"', image], capture_output=True, check=True
+    )
+    return done.stdout
+
+
+def _run_voa(appliance: Appliance) -> dict[str, bytes]:
+    return {
+        "stranger.pem": _read(appliance.image, RELEASE),
+        **_early("cp -r /stranger-run/voa /run/voa"),
+        f"stranger-run/{_VOA}/release.pem": _read(appliance.image, RELEASE),
+    }
+
+
+def _stranger_key(appliance: Appliance) -> dict[str, bytes]:
+    pem = _read(appliance.image, "/var/lib/veriseal/stranger.pem")
+    der = subprocess.run(
+        ["openssl", "x509", "-outform", "DER"], input=pem, capture_output=True, check=True
+    )
+    return {
+        "stranger.der": der.stdout,
+        "stranger.py": _ENROL_STRANGER.encode(),
+        **_early("python3 -I /stranger.py"),
+    }
+
+
+def _broken(_appliance: Appliance) -> dict[str, bytes]:
+    text = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    return {f"usr/share/{_VOA}/release.pem": text}
+
+
+REFUSED_BOOTS = (
+    Scenario(
+        "no certificate at all", "A1", "holds no release certificate", change=_remove_certificate
+    ),
+    Scenario("certificate only on the real root", "A1", "holds no release certificate"),
+    Scenario("certificate only in /run/voa", "A1", "holds no release certificate",
+             overlay=_run_voa),  # fmt: skip
+    Scenario("broken certificate", "A1", "release.pem: ", overlay=_broken),
+    Scenario("keyring holds a stranger's key", "A3", "already holds keys", bare=False,
+             overlay=_stranger_key),  # fmt: skip
+    Scenario("agent masked on the command line", "A1", "veriseal-seal.service is masked",
+             bare=False, append="rd.systemd.mask=veriseal-seal.service"),  # fmt: skip
+    Scenario("command line claims a container", "A1", "Assertion failed", bare=False,
+             append="container=lxc"),  # fmt: skip
+)
+
+
+def boot_refused(appliance: Appliance, scenario: Scenario) -> Result:
+    """Boot once; the root must not be switched, and the console must say why."""
+    image, changed = appliance.image, None
+    initrds = [appliance.bare if scenario.bare else appliance.initrd]
+    overlay = _cpio(scenario.overlay(appliance), scenario.name)
+    if overlay is not None:
+        initrds.append(overlay)
+    try:
+        if scenario.change is not None:
+            image = changed = copy_image(image, "scenario")
+            scenario.change(image)
+        outcome, reported = _boot(appliance, image, initrds, scenario.append, scenario.name)
+    finally:
+        if changed is not None:
+            remove(changed)
+    console = outcome.console.read_text(errors="replace")
+    lines = [line.strip() for line in console.splitlines() if scenario.says in line]
+    seen = SWITCHED if reported else REFUSED
+    if outcome.end is not End.OFF:
+        seen += f", but the machine {outcome.end.value}"
+    if not lines:
+        seen += f", and the console does not say: {scenario.says}"
+    detail = lines[0] if lines else outcome.last_lines(20)
+    return Result(f"boot: {scenario.name}", scenario.attacker, REFUSED, seen, detail)
+
+
+def boot_attacked(appliance: Appliance) -> list[Result]:
+    """Change the disk offline, boot, and collect what the attacks inside saw."""
+    image = copy_image(appliance.image, "attacked")
+    try:
+        change_offline(image)
+        outcome, reported = _boot(appliance, image, [appliance.initrd], "", "attacked")
+    finally:
+        remove(image)
+    by_name = {result["name"]: result for result in reported}
+    if "end" not in by_name:
+        raise GuestError(
+            f"the appliance did not finish its attacks: it {outcome.end.value}\n"
+            f"{outcome.last_lines()}\nThe whole console is in {outcome.console}"
+        )
+    missing = {"seen": "nothing reported", "detail": ""}
+    return [
+        Result(row.name, row.attacker, row.expected, found["seen"], found["detail"])
+        for row in attacks.ROWS
+        for found in [by_name.get(row.name, missing)]
+    ]
+
+
+def change_offline(image: Path) -> None:
+    """What somebody with the disk does: a page, a signature, another file's signature."""
+    damaged = _signature(image, "damaged-signature")
+    replaced = _signature(image, "other-signature")
+    other = _signature(image, "program")
+    page = _read(image, f"/{BIN}/changed")[:BLOCK]
+    with image.open("r+b") as file, mmap.mmap(file.fileno(), 0) as disk:
+        at = _find(disk, page, 0, "the first page of changed")
+        disk[at + BLOCK - 1] ^= 1
+        at = _find(disk, damaged, DESCRIPTOR_SIZE, "the signature of damaged-signature")
+        disk[at + len(damaged) - 1] ^= 1
+        at = _find(disk, replaced, DESCRIPTOR_SIZE, "the signature of other-signature")
+        # Both are RSA-2048 by one signer, so they have one size.
+        disk[at : at + len(other)] = other
+
+
+def _signature(image: Path, name: str) -> bytes:
+    digest = merkle.data_digest(_read(image, f"/{BIN}/{name}"), merkle.Parameters(SHA256))
+    return _read(image, f"/{SIGNATURES}/{digest.value.hex()}.sig")
+
+
+def _find(disk: mmap.mmap, data: bytes, within_block: int, what: str) -> int:
+    """Where ``data`` is on the disk, at this offset in its block: exactly once."""
+    found = []
+    at = disk.find(data)
+    while at >= 0:
+        if at % BLOCK == within_block:
+            found.append(at)
+        at = disk.find(data, at + 1)
+    if len(found) != 1:
+        raise GuestError(f"{what}: found {len(found)} times on the appliance's disk, not once")
+    return found[0]
+
+
+def _boot(
+    appliance: Appliance, image: Path, initrds: list[Path], append: str, name: str
+) -> tuple[Outcome, list[dict[str, str]]]:
+    logs = BUILD / "boots"
+    stem = name.replace(" ", "-").replace("/", "")
+    reported = logs / f"{stem}.results"
+    machine = Machine(
+        kernel=appliance.kernel.image,
+        initrd=initrds,
+        disks=[Disk(image, "appliance")],
+        console=logs / f"{stem}.log",
+        append=f"{APPEND} {append}",
+        channels={"veriseal.results": reported},
+        timeout=TIMEOUT,
+    )
+    outcome = machine.run()
+    return outcome, [json.loads(line) for line in reported.read_text().splitlines()]
+
+
+def _cpio(files: dict[str, bytes], name: str) -> Path | None:
+    """An archive that the kernel unpacks over the initrd."""
+    if not files:
+        return None
+    top = BUILD / "overlay"
+    remove(top)
+    for path, data in files.items():
+        (top / path).parent.mkdir(parents=True, exist_ok=True)
+        (top / path).write_bytes(data)
+    archive = BUILD / f"overlay-{name.replace(' ', '-').replace('/', '')}.cpio"
+    command(["sh", "-euc", f"cd '{top}' && find . | cpio --quiet -o -H newc -R 0:0 >'{archive}'"])
+    remove(top)
+    return archive
