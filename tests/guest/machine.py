@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import sys
 import tempfile
+import termios
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -86,7 +90,7 @@ class Machine:
         with tempfile.TemporaryDirectory(prefix="veriseal-machine-") as scratch:
             argv = self._argv(Path(scratch))
             messages = Path(scratch) / "qemu"
-            with messages.open("wb") as log:
+            with messages.open("wb") as log, _terminal_restored(self.terminal):
                 process = subprocess.Popen(
                     argv, stdin=None if self.terminal else subprocess.DEVNULL,
                     stdout=None if self.terminal else log, stderr=log,
@@ -136,7 +140,7 @@ class Machine:
             "-device", "virtio-serial-pci",
         ]  # fmt: skip
         if self.initrd:
-            argv += ["-initrd", str(_joined(self.initrd, scratch))]
+            argv += ["-initrd", str(joined(self.initrd, scratch))]
         if self.terminal:
             argv += ["-chardev", "stdio,id=terminal,signal=off"]
             argv += ["-device", "virtconsole,chardev=terminal"]
@@ -153,12 +157,28 @@ class Machine:
         return argv
 
 
+@contextmanager
+def _terminal_restored(used: bool) -> Iterator[None]:
+    """QEMU sets the terminal to raw; when it is killed it cannot set it back."""
+    if not used:
+        yield
+        return
+    if not sys.stdin.isatty():
+        raise GuestError("a shell needs a terminal; to run a script, name it")
+    before = termios.tcgetattr(sys.stdin)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+        os.set_blocking(sys.stdin.fileno(), True)
+
+
 def _value(path: Path) -> str:
     """A path as a value in a QEMU option, where a comma ends the value."""
     return str(path.absolute()).replace(",", ",,")
 
 
-def _joined(parts: Sequence[Path], scratch: Path) -> Path:
+def joined(parts: Sequence[Path], scratch: Path) -> Path:
     """One file of several initrds; the kernel wants each to start at a multiple of four."""
     if len(parts) == 1:
         return parts[0]
