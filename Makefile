@@ -65,7 +65,7 @@ install: ## install the project, below DESTDIR=
 	@echo "install: into $(ROOT)/"
 	@rm -rf '$(ROOT)/usr/lib/veriseal/veriseal'
 	@install -d '$(ROOT)/usr/bin' '$(ROOT)/usr/lib/veriseal'
-	@tar -C src --exclude=__pycache__ -cf - veriseal \
+	@tar -C src --exclude=__pycache__ --mode=u=rwX,go=rX -cf - veriseal \
 		| tar -C '$(ROOT)/usr/lib/veriseal' --no-same-owner -xf -
 	@printf '%s\n' '#!/usr/bin/python3 -I' \
 		'import sys' '' \

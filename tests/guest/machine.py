@@ -8,12 +8,11 @@ import sys
 import tempfile
 import termios
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import BinaryIO
 
 from . import accel, packages
 from .store import GuestError
@@ -61,8 +60,8 @@ class Machine:
     """What QEMU is started with.
 
     `channels` maps the name of a virtio port, in the guest /dev/virtio-ports/NAME, to the file on
-    the host that gets what the guest writes there. `follow` maps such a name to an open file that
-    gets a copy while the machine runs. With several initrds the kernel unpacks one over the other.
+    the host that gets what the guest writes there. `follow` maps such a name to a function that is
+    given each piece while the machine runs. The kernel unpacks several initrds one over the other.
     """
 
     kernel: Path
@@ -71,7 +70,7 @@ class Machine:
     console: Path
     append: str = ""
     channels: Mapping[str, Path] = field(default_factory=dict)
-    follow: Mapping[str, BinaryIO] = field(default_factory=dict)
+    follow: Mapping[str, Callable[[bytes], None]] = field(default_factory=dict)
     memory: int = 2048
     """In MiB."""
     cpus: int = 2
@@ -106,15 +105,14 @@ class Machine:
         return Outcome(end, self.console, time.monotonic() - started)
 
     def _wait(self, process: subprocess.Popen[bytes], deadline: float) -> End:
-        tails = [(self.channels[name].open("rb"), copy) for name, copy in self.follow.items()]
+        tails = [(self.channels[name].open("rb"), give) for name, give in self.follow.items()]
         try:
             while True:
                 status = process.poll()
                 # In this order, so that what came just before the end is not missed.
-                for source, copy in tails:
+                for source, give in tails:
                     while piece := source.read(1 << 16):
-                        copy.write(piece)
-                        copy.flush()
+                        give(piece)
                 if status is not None:
                     return End.OFF if status == 0 else End.QEMU
                 if time.monotonic() > deadline:

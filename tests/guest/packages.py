@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from .store import GuestError, locked, say
+from .store import GuestError, command, locked, say
 
 
 class Row(NamedTuple):
@@ -84,39 +84,24 @@ def install(groups: list[str]) -> None:
     names = [getattr(row, column) for row in TABLE if row.group in groups]
     if not missing(names):
         return
+    if os.geteuid() != 0:
+        raise GuestError(f"only root can install {' '.join(missing(names))}: install them first")
     with locked(LOCK):
         wanted = missing(names)
         if not wanted:
             return
-        if os.geteuid() != 0:
-            raise GuestError(f"not root, so cannot install {' '.join(wanted)}: install them first")
         say(f"installing on this machine: {' '.join(wanted)}")
         if column == "fedora":
-            _run(["dnf", "--assumeyes", "--quiet", "install", *wanted])
+            command(["dnf", "--assumeyes", "--quiet", "install", *wanted])
             return
         add = [*APT, "--yes", "--no-install-recommends", "install", *wanted]
+        quiet = {"DEBIAN_FRONTEND": "noninteractive"}
         try:
-            _run(add)
+            command(add, env=quiet)
         except GuestError:
             # The lists are empty or old: the package is unknown, or gone from the mirror.
-            _run([*APT, "update"])
-            _run(add)
-
-
-def _run(argv: list[str]) -> None:
-    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    done = subprocess.run(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        env=env,
-    )
-    if done.returncode != 0:
-        said = "\n".join(done.stdout.splitlines()[-15:])
-        raise GuestError(f"`{' '.join(argv)}` failed with status {done.returncode}:\n{said}")
+            command([*APT, "update"])
+            command(add, env=quiet)
 
 
 def main(groups: list[str]) -> int:

@@ -6,6 +6,7 @@ Everything lies in build/guest under a name with a hash of what it was made from
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -80,9 +81,11 @@ def debian() -> Path:
             "--aptopt=APT::Install-Recommends \"false\"", *skip, SUITE, part, mirror.source(SUITE),
         ])  # fmt: skip
 
-    packages.install(["guest"])
+    if platform.machine() != "x86_64":
+        raise GuestError(f"the guest is an x86-64 machine, this one is {platform.machine()}")
     if os.geteuid() != 0:
         raise GuestError("the guest's root file system can only be built as root")
+    packages.install(["guest"])
     return built("root", [SUITE, PACKAGES, LEFT_OUT], make)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import shlex
 import shutil
@@ -10,7 +9,7 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -59,12 +58,18 @@ def run(
         raise GuestError(f"{script}: no such script")
     parts = root.guest(kernel)
     logs = _Logs.new()
-    greeting = _Greeting(kernel, accel.choose(parts.kernel.image))
-    follow: dict[str, BinaryIO] = {"veriseal.up": greeting}
+    accelerator = accel.choose(parts.kernel.image)
+    started = time.monotonic()
+
+    def greet(release: bytes) -> None:
+        seconds = time.monotonic() - started
+        say(f"{kernel} {release.decode().strip()}, {accelerator}, up in {seconds:.0f} s")
+
+    follow: dict[str, Callable[[bytes], None]] = {"veriseal.up": greet}
     if stdout is not None:
-        follow["veriseal.stdout"] = stdout
+        follow["veriseal.stdout"] = _copier(stdout)
     if stderr is not None:
-        follow["veriseal.stderr"] = stderr
+        follow["veriseal.stderr"] = _copier(stderr)
     with tempfile.TemporaryDirectory(prefix="veriseal-guest-") as directory:
         scratch = Path(directory)
         _pack(scratch / "payload", script, args)
@@ -119,20 +124,12 @@ class _Logs(NamedTuple):
         return cls(*(BUILD / f"{name}-{run_name}.log" for name in cls._fields))
 
 
-class _Greeting(io.BytesIO):
-    """Turns the guest's first word into the line that says how long it took."""
+def _copier(stream: BinaryIO) -> Callable[[bytes], None]:
+    def copy(piece: bytes) -> None:
+        stream.write(piece)
+        stream.flush()
 
-    def __init__(self, name: str, accelerator: str) -> None:
-        super().__init__()
-        self.name = name
-        self.accelerator = accelerator
-        self.started = time.monotonic()
-
-    def flush(self) -> None:
-        words = self.getvalue().decode(errors="replace").split()
-        if len(words) == 2:
-            seconds = time.monotonic() - self.started
-            say(f"{self.name} {words[1]}, {self.accelerator}, up in {seconds:.0f} s")
+    return copy
 
 
 def _pack(payload: Path, script: Path | None, args: Sequence[str]) -> None:
