@@ -124,7 +124,8 @@ def read_signature(fd: int, path: str | None = None) -> bytes:
     Its presence is not implied by the sysctl: an inode opened before the sysctl was set stays
     readable without one.
 
-    Raises VerisealError: ``unsigned`` if there is none, ``no-verity`` and others.
+    Raises VerisealError: ``unsigned`` if there is none, ``no-verity`` and others;
+    ``signature-unreadable`` where the kernel measures but does not show the signature.
     """
     buffer = array.array("B", bytes(MAX_SIGNATURE_SIZE))
     address, length = buffer.buffer_info()
@@ -140,6 +141,15 @@ def read_signature(fd: int, path: str | None = None) -> bytes:
                 "the file has fs-verity but no built-in signature",
                 path=path,
                 remedy="Replace it by a copy that is enabled with its signature: veriseal enable",
+            ) from None
+        if error.errno == errno.ENOTTY:
+            # Verity is there, the newer of the two ioctls is not: btrfs, for many versions.
+            measure(fd, path)
+            raise VerisealError(
+                "signature-unreadable",
+                "this kernel cannot show the built-in signature of a file on this file system",
+                path=path,
+                remedy="Keep it on ext4, or boot a newer kernel: on btrfs Linux 7.3 can, 6.12 not",
             ) from None
         raise failure(error, path) from None
     return buffer[:size].tobytes()
