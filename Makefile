@@ -9,6 +9,7 @@ DESTDIR ?=
 ROOT := $(abspath $(DESTDIR))
 
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 .PHONY: help setup packages test lint unit kernel boot demo bench guest install clean
 
 help: ## this list
@@ -60,7 +61,8 @@ guest: ## run SCRIPT= (with ARGS=) as root in the guest; without it a shell (KER
 		$(SCRIPT) $(ARGS)
 
 # A module that a newer version no longer has must not stay behind, hence the rm.
-# Bytecode fits one version of Python only: it is made by the target's, where there is one.
+# Bytecode fits one version of Python only: it is made by the target's, where there is one. A
+# package's build root has none; there the distribution's own tools do what the last step does.
 install: ## install the project, below DESTDIR=
 	@echo "install: into $(ROOT)/"
 	@rm -rf '$(ROOT)/usr/lib/veriseal/veriseal'
@@ -85,8 +87,9 @@ install: ## install the project, below DESTDIR=
 	put dracut/modules.d/90veriseal dracut/90veriseal/*
 	@if [ -x '$(ROOT)/usr/bin/python3' ] && [ "$$(id -u)" = 0 ]; then \
 		chroot '$(ROOT)/' /usr/bin/python3 -m compileall -q \
-			--invalidation-mode unchecked-hash /usr/lib/veriseal; \
+			--invalidation-mode unchecked-hash /usr/lib/veriseal \
+		&& chroot '$(ROOT)/' journalctl --update-catalog; \
 	fi
 
 clean: ## remove everything that was built
-	rm -rf build $(VENV)
+	rm -rf build $(VENV) src/*.egg-info
