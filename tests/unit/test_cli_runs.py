@@ -2,9 +2,11 @@
 
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -27,6 +29,16 @@ def endless(tmp_path: Path) -> str:
     return str(path)
 
 
+def wait_for_workers(pid: int) -> None:
+    """Until ``pid`` has children."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        if Path(f"/proc/{pid}/task/{pid}/children").read_text():
+            return
+        time.sleep(0.05)
+    pytest.fail("no workers")
+
+
 def test_interrupted(endless: str, tmp_path: Path) -> None:
     with subprocess.Popen(
         [*COMMAND, "digest", endless, endless],
@@ -34,7 +46,7 @@ def test_interrupted(endless: str, tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         start_new_session=True,
     ) as process:
-        time.sleep(1)
+        wait_for_workers(process.pid)
         os.killpg(process.pid, signal.SIGINT)
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out, err) == (130, b"", b"veriseal: interrupted\n")
@@ -58,11 +70,14 @@ def test_reader_goes_away(tmp_path: Path) -> None:
 def on_terminal(*arguments: str) -> bytes:
     """Run ``arguments`` with a terminal as stderr; what it got."""
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))  # without a width there is no room for a bar
     process = subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.DEVNULL, stderr=theirs)
     os.close(theirs)
     seen = b""
     deadline = time.monotonic() + 15
     while b"/" not in seen and time.monotonic() < deadline:
+        if not select.select([ours], [], [], 1)[0]:
+            continue
         try:
             seen += os.read(ours, 4096)
         except OSError:  # how a terminal says that the other side is gone

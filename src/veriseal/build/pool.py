@@ -62,12 +62,15 @@ def _unordered(
     try:
         for _ in range(count):
             results_out, results_in = os.pipe()
+            # An interrupt in between would send the child up the parent's stack.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             process = os.fork()
             if process == 0:
+                signal.signal(signal.SIGINT, signal.SIG_DFL)
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
                 # The parent's ends must be closed here, or no worker sees the parent go.
-                for fd in (numbers_in, results_out, *workers):
-                    os.close(fd)
-                _work(function, tasks, numbers_out, results_in)
+                _work(function, tasks, numbers_out, results_in, (numbers_in, results_out, *workers))
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             os.close(results_in)
             workers[results_out] = process
             poll.register(results_out, select.POLLIN)
@@ -107,12 +110,17 @@ def _collect(
 
 
 def _work(
-    function: Callable[[Task], Any], tasks: Sequence[Task], numbers_out: int, results_in: int
+    function: Callable[[Task], Any],
+    tasks: Sequence[Task],
+    numbers_out: int,
+    results_in: int,
+    foreign: tuple[int, ...],
 ) -> None:
-    """The whole life of a worker. Does not return."""
+    """The whole life of a worker; ``foreign`` are descriptors to close. Does not return."""
     status = 1
     try:
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        for fd in foreign:
+            os.close(fd)
         while number := os.read(numbers_out, _NUMBER.size):
             (index,) = _NUMBER.unpack(number)
             result = marshal.dumps(function(tasks[index]))
