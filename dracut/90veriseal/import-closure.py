@@ -1,5 +1,5 @@
 #!/usr/bin/python3 -I
-"""Print every file the agent imports, one a line: what the initrd needs of Python, no more.
+"""Print every file the agent needs, one a line: modules, bytecode, shared libraries, no more.
 
 The agent's verb is run, not guessed at: what it imports late is imported here too.
 """
@@ -17,8 +17,8 @@ def exercise() -> None:
     from cryptography.hazmat.primitives.serialization import Encoding
 
     from veriseal import certificate
+    from veriseal.__main__ import main
     from veriseal.boot import throwaway
-    from veriseal.cli import main
 
     # There may be no certificate on this machine; loading one imports more, so load our own.
     der = throwaway.certificate()
@@ -26,10 +26,27 @@ def exercise() -> None:
     certificate.load(pem, "throwaway")
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         # Whether this machine's certificates are good is for the boot to say.
-        main.main(["boot", "seal", "--dry-run"])
+        sys.argv[1:] = ["boot", "seal", "--dry-run"]
+        main()
 
 
-def files() -> set[str]:
+def libraries() -> set[str]:
+    """The shared libraries that are mapped now, and the links by which they were found."""
+    found = set()
+    with open("/proc/self/maps", encoding="utf-8") as maps:
+        mapped = {
+            fields[5] for line in maps if len(fields := line.rstrip("\n").split(None, 5)) == 6
+        }
+    for path in mapped:
+        if ".so" not in os.path.basename(path):
+            continue
+        for entry in os.scandir(os.path.dirname(path)):
+            if entry.path == path or (entry.is_symlink() and os.path.realpath(entry) == path):
+                found.add(entry.path)
+    return found
+
+
+def modules() -> set[str]:
     """The source and bytecode files of all modules that are loaded now."""
     found = set()
     for module in list(sys.modules.values()):
@@ -48,4 +65,4 @@ if __name__ == "__main__":
     sys.path.insert(0, sys.argv[1])
     sys.dont_write_bytecode = True
     exercise()
-    print("\n".join(sorted(files())))
+    print("\n".join(sorted(modules() | libraries())))

@@ -21,7 +21,7 @@ _REMEDY = "Boot with the veriseal agent in the initrd; journalctl -b -u veriseal
 
 def boot_id() -> str:
     """This boot's random identifier, see random(4)."""
-    with open(_BOOT_ID, encoding="ascii") as file:
+    with open(_BOOT_ID, encoding="utf-8") as file:
         return file.read().strip()
 
 
@@ -29,7 +29,7 @@ def write(sealed: bool, report: dict[str, object], path: str = PATH) -> None:
     """Replace the report in one step. Raises OSError."""
     import json
 
-    head = _head(sealed).decode("ascii")
+    head = _head(sealed).decode()
     text = head + json.dumps(report, indent=2).removeprefix("{") + "\n"
     os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
     temporary = f"{path}.{os.getpid()}"
@@ -83,7 +83,7 @@ def _head(sealed: bool) -> bytes:
         f'  "boot_id": "{boot_id()}",',
         f'  "sealed": {"true" if sealed else "false"},',
     )
-    return "\n".join(lines).encode("ascii")
+    return "\n".join(lines).encode()
 
 
 def _read_trusted(path: str) -> bytes:

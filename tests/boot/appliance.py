@@ -61,8 +61,14 @@ def build(kernel_name: str = root.DEFAULT_KERNEL) -> Appliance:
 def _inputs(kernel: root.Kernel) -> list[object]:
     sources = [
         path
-        for top in ("src", "units", "dracut", "tests/boot/files", "tests/boot/appliance.py",
-                    "tests/boot/attacks.py")
+        for top in (
+            "src",
+            "units",
+            "dracut",
+            "tests/boot/files",
+            "tests/boot/appliance.py",
+            "tests/boot/attacks.py",
+        )
         for path in sorted([REPO / top, *(REPO / top).rglob("*")])
         if path.is_file() and "__pycache__" not in path.parts and ".egg-info" not in str(path)
     ]

@@ -183,7 +183,9 @@ def swapped_link() -> tuple[str, str]:
         os.kill(child, 9)
         os.waitpid(child, 0)
     wrong = [text for text in seen if text not in ("0 program: up as uid 0", "126 no-verity")]
-    return ("; ".join(wrong) or "never ran"), f"{len(seen)} launches, {seen.count('126 no-verity')} refused"
+    return (
+        "; ".join(wrong) or "never ran"
+    ), f"{len(seen)} launches, {seen.count('126 no-verity')} refused"
 
 
 def injected(name: str) -> Callable[[], tuple[str, str]]:
@@ -250,11 +252,16 @@ ROWS = (
     Row("verity without signature", "A1", "126 unsigned", launching("no-signature")),
     Row("signed by a stranger", "A1", "126 not-enrolled", launching("stranger")),
     Row("signature of another file", "A1", "126 signature-mismatch", launching("other-signature")),
-    Row("signature changed on the disk", "A1", "126 malformed-signature",
-        launching("damaged-signature")),  # fmt: skip
+    Row(
+        "signature changed on the disk",
+        "A1",
+        "126 malformed-signature",
+        launching("damaged-signature"),
+    ),  # fmt: skip
     Row("first page changed on the disk", "A1", "126 corrupt", launching("changed")),
-    Row("script of an unsigned interpreter", "A1", "126 no-verity",
-        launching("script-of-unsigned")),  # fmt: skip
+    Row(
+        "script of an unsigned interpreter", "A1", "126 no-verity", launching("script-of-unsigned")
+    ),  # fmt: skip
     Row("script by env", "A2", "126 interpreter-by-path", launching("script-by-env")),
     Row("copy on tmpfs", "A2", "126 unknown-filesystem", on_tmpfs),
     Row("through overlayfs", "A2", "126 unknown-filesystem", on_overlay),

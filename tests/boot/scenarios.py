@@ -127,15 +127,31 @@ REFUSED_BOOTS = (
         "no certificate at all", "A1", "holds no release certificate", change=_remove_certificate
     ),
     Scenario("certificate only on the real root", "A1", "holds no release certificate"),
-    Scenario("certificate only in /run/voa", "A1", "holds no release certificate",
-             overlay=_run_voa),  # fmt: skip
+    Scenario(
+        "certificate only in /run/voa", "A1", "holds no release certificate", overlay=_run_voa
+    ),  # fmt: skip
     Scenario("broken certificate", "A1", "release.pem: ", overlay=_broken),
-    Scenario("keyring holds a stranger's key", "A3", "already holds keys", bare=False,
-             overlay=_stranger_key),  # fmt: skip
-    Scenario("agent masked on the command line", "A1", "veriseal-seal.service is masked",
-             bare=False, append="rd.systemd.mask=veriseal-seal.service"),  # fmt: skip
-    Scenario("command line claims a container", "A1", "Assertion failed", bare=False,
-             append="container=lxc"),  # fmt: skip
+    Scenario(
+        "keyring holds a stranger's key",
+        "A3",
+        "already holds keys",
+        bare=False,
+        overlay=_stranger_key,
+    ),  # fmt: skip
+    Scenario(
+        "agent masked on the command line",
+        "A1",
+        "veriseal-seal.service is masked",
+        bare=False,
+        append="rd.systemd.mask=veriseal-seal.service",
+    ),  # fmt: skip
+    Scenario(
+        "command line claims a container",
+        "A1",
+        "Assertion failed",
+        bare=False,
+        append="container=lxc",
+    ),  # fmt: skip
 )
 
 
