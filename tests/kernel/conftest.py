@@ -1,0 +1,188 @@
+"""The order of the tests, and what they share.
+
+A keyring can be sealed once in a boot. So the tests that need it open come first; then everything
+is prepared that cannot be made later; then `sealed` seals it with the real agent; then come the
+tests of the sealed system. A test says where it belongs by using the fixture `sealed` or not.
+"""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from veriseal import report
+from veriseal.boot import agent, seal
+from veriseal.cli.main import main
+from veriseal.digest import Digest
+from veriseal.kernel import keyring, sysctl
+
+from . import helpers
+from .helpers import Result, Signer
+
+FILESYSTEMS = {"ext4": "/verity", "btrfs": "/btrfs"}
+RELEASE_KEYS = {
+    "rsa2048": "rsa:2048",
+    "rsa3072": "rsa:3072",
+    "rsa4096": "rsa:4096",
+    "p256": "ecdsa:p256",
+    "p384": "ecdsa:p384",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=_stage)
+
+
+def _stage(item: pytest.Item) -> int:
+    names = getattr(item, "fixturenames", ())
+    # The large file is made in the background, and there is time for that until the end.
+    return ("sealed" in names) + ("one_gib" in names)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def in_the_guest() -> None:
+    """These tests fill and seal the keyring of the kernel they run on, for good."""
+    assert os.environ.get("VERISEAL_GUEST") == "1", "run these with: make kernel"
+    assert os.geteuid() == 0
+
+
+@pytest.fixture(autouse=True)
+def keyring_state(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Every test finds and leaves the keyring as its place in the order says."""
+    if "sealed" in request.fixturenames:
+        request.getfixturevalue("sealed")
+        assert seal.is_sealed()
+        yield
+        assert seal.is_sealed()
+        assert sysctl.read_require_signatures()
+    else:
+        _require_open()
+        yield
+        _require_open()
+
+
+def _require_open() -> None:
+    assert not seal.is_sealed(), "a test that needs the open keyring ran after the seal"
+    assert keyring.contents(keyring.fs_verity_keyring()) == []
+    assert not sysctl.read_require_signatures()
+
+
+@pytest.fixture(params=list(FILESYSTEMS))
+def place(request: pytest.FixtureRequest) -> Iterator[str]:
+    """An empty directory on a file system with verity; the test runs on each."""
+    directory = f"{FILESYSTEMS[request.param]}/test"
+    shutil.rmtree(directory, ignore_errors=True)
+    os.mkdir(directory)
+    yield directory
+    shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+def signers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Signer]:
+    """One release of every kind of key, and a stranger that the agent never enrols."""
+    directory = str(tmp_path_factory.mktemp("keys"))
+    root = helpers.make_root()
+    kinds = {**RELEASE_KEYS, "stranger": "ecdsa:p256"}
+    return {name: helpers.make_signer(directory, name, kind, root) for name, kind in kinds.items()}
+
+
+@pytest.fixture(scope="session")
+def rsa(signers: dict[str, Signer]) -> Signer:
+    """The release that most tests use."""
+    return signers["rsa2048"]
+
+
+@pytest.fixture(scope="session")
+def stranger(signers: dict[str, Signer]) -> Signer:
+    return signers["stranger"]
+
+
+@pytest.fixture
+def cli(capfd: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """Run ``veriseal ARGS`` in this process, which saves two seconds of imports."""
+
+    def call(*arguments: str) -> Result:
+        capfd.readouterr()
+        try:
+            status = main(list(arguments))
+        except SystemExit as end:  # argparse
+            status = int(end.code or 0)
+        out, err = capfd.readouterr()
+        assert "Traceback" not in err
+        return Result(status, out.encode(), err)
+
+    return call
+
+
+@pytest.fixture
+def initrd() -> Iterator[str]:
+    """What the agent takes for an initrd, with an empty directory of certificates."""
+    helpers.write(agent.INITRD_RELEASE, b"")
+    shutil.rmtree("/etc/voa", ignore_errors=True)
+    os.makedirs(helpers.VOA)
+    yield helpers.VOA
+    shutil.rmtree("/etc/voa")
+    os.unlink(agent.INITRD_RELEASE)
+
+
+class Prepared(NamedTuple):
+    """Files of one file system that can only be made while the keyring is open."""
+
+    stranger: str
+    stranger_digest: Digest
+    unsigned: str
+    unsigned_digest: Digest
+    kept_open: str
+    kept_open_digest: Digest
+
+
+@pytest.fixture(scope="session")
+def prepared(stranger: Signer) -> Iterator[dict[str, Prepared]]:
+    """Everything that needs the open keyring, by name of file system."""
+    program = helpers.read("/usr/bin/true")
+    made = {}
+    fds = []
+    with helpers.enrolled(stranger):
+        for name, mount in FILESYSTEMS.items():
+            directory = f"{mount}/prepared"
+            paths = [f"{directory}/{kind}" for kind in ("stranger", "unsigned", "kept-open")]
+            digests = [
+                helpers.install(paths[0], program, stranger),
+                helpers.install(paths[1], program),
+                helpers.install(paths[2], program),
+            ]
+            fds.append(os.open(paths[2], os.O_RDONLY))
+            made[name] = Prepared(paths[0], digests[0], paths[1], digests[1], paths[2], digests[2])
+    yield made
+    for fd in fds:
+        os.close(fd)
+
+
+class Sealed(NamedTuple):
+    """What the agent left behind, and when it began (seconds of the system's clock)."""
+
+    report: dict[str, Any]
+    output: Result
+    since: float
+
+
+@pytest.fixture(scope="session")
+def sealed(signers: dict[str, Signer], prepared: dict[str, Prepared]) -> Sealed:
+    """The real agent sealed this boot with the certificates of all releases."""
+    _require_open()
+    helpers.write(agent.INITRD_RELEASE, b"")
+    shutil.rmtree("/etc/voa", ignore_errors=True)
+    for name in RELEASE_KEYS:
+        helpers.write(f"{helpers.VOA}/{name}.pem", helpers.read(signers[name].cert_path))
+    # What the agent must pass over, and say so.
+    helpers.write(f"{helpers.VOA}/README", b"not a certificate\n")
+    os.symlink("/dev/null", f"{helpers.VOA}/revoked.pem")
+    since = time.time()
+    done = helpers.run([helpers.VERISEAL, "boot", "seal"])
+    assert done.status == 0, done.err
+    helpers.evict()
+    return Sealed(json.loads(helpers.read(report.PATH)), done, since)

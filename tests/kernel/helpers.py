@@ -1,0 +1,196 @@
+"""Making signers, files and attacks: what the kernel tests share besides fixtures."""
+
+import errno
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from systemd import journal
+
+from veriseal import certificate, merkle, signature
+from veriseal.build import keys, pki
+from veriseal.certificate import Certificate
+from veriseal.digest import Digest
+from veriseal.kernel import keyring, sysctl, verity
+from veriseal.merkle import Parameters
+from veriseal.signature import PrivateKey
+
+KERNEL_VERSION = tuple(int(part) for part in os.uname().release.split("-")[0].split(".")[:2])
+# Before Linux 6.3 the only block size is that of a page.
+BLOCK_SIZES = (1024, 4096) if KERNEL_VERSION >= (6, 3) else (4096,)
+PLAIN = Parameters()
+VERISEAL = "/usr/bin/veriseal"
+VOA = "/etc/voa/debian:13/image/default/x509"
+REFUSED = 126
+NOT_FOUND = 127
+NOBODY = 65534
+
+
+class Signer(NamedTuple):
+    """A release: its private key and certificate, in memory and as files."""
+
+    key: PrivateKey
+    certificate: Certificate
+    key_path: str
+    cert_path: str
+
+
+class Result(NamedTuple):
+    """How a process ended; the status is negative for a signal, as in `subprocess`."""
+
+    status: int
+    out: bytes
+    err: str
+
+
+def make_root() -> tuple[PrivateKey, Certificate]:
+    """A vendor root."""
+    key = keys.generate("ecdsa:p256")
+    return key, certificate.load_root(pki.make_root("Acme", key, 3650), "root")
+
+
+def make_signer(
+    directory: str, name: str, key_type: str, root: tuple[PrivateKey, Certificate]
+) -> Signer:
+    """A release key with its certificate, as `veriseal pki issue` makes them."""
+    key = keys.generate(key_type)
+    pem = pki.issue(*root, "debian:13", f"Acme {name}", key)
+    key_path, cert_path = f"{directory}/{name}.key", f"{directory}/{name}.pem"
+    write(key_path, keys.to_pem(key, None), 0o600)
+    write(cert_path, pem)
+    return Signer(key, certificate.load(pem, cert_path), key_path, cert_path)
+
+
+def write(path: str, data: bytes, mode: int = 0o644) -> str:
+    """A new file, also over an old one that has verity. Gives its path."""
+    if os.path.lexists(path):
+        os.unlink(path)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        file.write(data)
+        os.fchmod(file.fileno(), mode)
+    return path
+
+
+def read(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def enable(path: str, der: bytes = b"", parameters: Parameters = PLAIN) -> Digest:
+    """Enable verity with this signature, and give what the kernel then measures."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        verity.enable(fd, parameters.algorithm, parameters.block_size, parameters.salt, der, path)
+        return verity.measure(fd, path)
+    finally:
+        os.close(fd)
+
+
+def shows_signature(path: str) -> bool:
+    """Whether this kernel has FS_IOC_READ_VERITY_METADATA there: btrfs got it late."""
+    return not path.startswith("/btrfs/") or KERNEL_VERSION >= (7, 0)
+
+
+def install(
+    path: str, data: bytes, signer: Signer | None = None, parameters: Parameters = PLAIN
+) -> Digest:
+    """A program with verity, signed unless there is no ``signer``."""
+    write(path, data, 0o755)
+    der = b""
+    if signer is not None:
+        digest = merkle.data_digest(data, parameters)
+        der = signature.make(digest, signer.key, signer.certificate)
+    return enable(path, der, parameters)
+
+
+def sign(data: bytes, signer: Signer, parameters: Parameters = PLAIN) -> bytes:
+    """A built-in signature of a file that would hold ``data``."""
+    return signature.make(merkle.data_digest(data, parameters), signer.key, signer.certificate)
+
+
+@contextmanager
+def enrolled(*signers: Signer) -> Iterator[None]:
+    """The certificates are in the open keyring meanwhile, and gone afterwards."""
+    ring = keyring.fs_verity_keyring()
+    serials = [keyring.add_certificate(signer.certificate.der, ring) for signer in signers]
+    try:
+        yield
+    finally:
+        for serial in serials:
+            keyring.unlink(serial, ring)
+
+
+def evict() -> None:
+    """Have the kernel forget cached inodes and pages, so that it checks again at the next open."""
+    os.sync()
+    with open("/proc/sys/vm/drop_caches", "wb", buffering=0) as file:
+        file.write(b"3\n")
+
+
+def set_sysctl(on: bool) -> None:
+    """What root can always do: write fs.verity.require_signatures."""
+    with open(sysctl.REQUIRE_SIGNATURES, "wb", buffering=0) as file:
+        file.write(b"%d\n" % on)
+
+
+def outcome(call: Callable[[], object]) -> str:
+    """The name of the errno that ``call`` fails with, or "accepted"."""
+    try:
+        call()
+    except OSError as error:
+        return errno.errorcode.get(error.errno or 0, str(error.errno))
+    return "accepted"
+
+
+def run(
+    argv: Sequence[str | bytes],
+    *,
+    env: Mapping[bytes, bytes] | None = None,
+    stdin: bytes = b"",
+    pass_fds: Sequence[int] = (),
+    cwd: str | None = None,
+    prepare: Callable[[], None] | None = None,
+    timeout: float = 60,
+) -> Result:
+    """Run a program to its end, which must come in time. ``prepare`` runs in the new process."""
+    done = subprocess.run(
+        list(argv),
+        input=stdin,
+        capture_output=True,
+        check=False,
+        cwd=cwd,
+        env=env,
+        pass_fds=pass_fds,
+        preexec_fn=prepare,
+        timeout=timeout,
+    )
+    return Result(done.returncode, done.stdout, done.stderr.decode(errors="surrogateescape"))
+
+
+def must_bytes(*argv: str) -> bytes:
+    """Run a tool that must succeed; its output, and on failure its words."""
+    done = run(argv)
+    assert done.status == 0, f"{' '.join(argv)}: status {done.status}: {done.out!r} {done.err}"
+    return done.out
+
+
+def must_run(*argv: str) -> str:
+    """As `must_bytes`, for text."""
+    return must_bytes(*argv).decode()
+
+
+def records(message_id: str, **fields: str) -> list[dict[str, object]]:
+    """The journal's records of this kind and with these fields, waited for a little."""
+    deadline = time.monotonic() + 10
+    while True:
+        with journal.Reader() as reader:
+            reader.this_boot()
+            reader.add_match(MESSAGE_ID=message_id, **fields)
+            found = list(reader)
+        if found or time.monotonic() > deadline:
+            return found
+        time.sleep(0.05)
