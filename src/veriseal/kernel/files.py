@@ -47,7 +47,12 @@ def open_location(path: str) -> int:
         if error.errno in (errno.ENOENT, errno.ENOTDIR):
             raise VerisealError("not-found", "no such file", path=path) from None
         reason = "permission" if error.errno == errno.EACCES else "system-call"
-        raise VerisealError(reason, f"cannot be opened: {error.strerror}", path=path) from None
+        raise VerisealError(
+            reason,
+            f"cannot be opened: {error.strerror}",
+            path=path,
+            remedy="Each directory of the path must be open to this user: see namei -l",
+        ) from None
 
 
 def reopen(location: int) -> int:

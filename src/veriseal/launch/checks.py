@@ -118,7 +118,14 @@ def _require_regular(fd: int, path: str) -> None:
     mode = os.fstat(fd).st_mode
     if not stat.S_ISREG(mode):
         kind = "a directory" if stat.S_ISDIR(mode) else "a special file"
-        raise VerisealError("not-a-regular-file", "not a program", path=path, found=kind)
+        raise VerisealError(
+            "not-a-regular-file",
+            "not a program",
+            path=path,
+            expected="a regular file",
+            found=kind,
+            remedy="Give the path of the program itself",
+        )
 
 
 def _require_known_filesystem(fd: int, path: str) -> None:
