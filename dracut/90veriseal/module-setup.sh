@@ -40,6 +40,8 @@ install() {
             inst_simple "$_file" || return 1
         done < <(find "$_dir" \( -type f -o -type l \) -path '*/image/*/x509/*' -print0)
     done
+    # The base module calls the initrd itself ID=dracut; certificates go by the root's name.
+    inst_simple "$(readlink -e /etc/os-release)" /usr/lib/veriseal/os-release || return 1
     inst_multiple -o /usr/lib/veriseal/veriseal.toml /etc/veriseal/veriseal.toml
 
     inst_multiple -o "$systemdsystemunitdir/veriseal-seal.service" \

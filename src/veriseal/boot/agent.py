@@ -1,12 +1,11 @@
 """The seal step as a whole: settings, plan, kernel, report. Runs once, in the initrd."""
 
 import os
-import platform
 import time
 from collections.abc import Callable
 from typing import Any
 
-from veriseal import __version__, journal, policy, report
+from veriseal import __version__, journal, osrelease, policy, report
 from veriseal.boot import plan, seal
 from veriseal.errors import VerisealError
 
@@ -16,11 +15,7 @@ INITRD_RELEASE = "/etc/initrd-release"
 
 def make_plan() -> plan.Plan:
     """The certificates this machine would enrol. Changes nothing. Raises VerisealError."""
-    try:
-        os_release = platform.freedesktop_os_release()
-    except OSError:
-        raise VerisealError("bad-os-release", "cannot be read", path="/etc/os-release") from None
-    return plan.make(policy.load(), os_release)
+    return plan.make(policy.load(), osrelease.read())
 
 
 def run(say: Callable[[str], None]) -> dict[str, Any]:
@@ -42,7 +37,7 @@ def run(say: Callable[[str], None]) -> dict[str, Any]:
         sealed = _seal(step)
         result = {
             "veriseal": __version__,
-            "kernel": platform.release(),
+            "kernel": os.uname().release,
             "keyring": sealed.as_json(),
             "require_signatures": True,
             "seconds": round(time.monotonic() - started, 3),
