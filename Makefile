@@ -77,14 +77,14 @@ install: ## install the project, below DESTDIR=
 	@chmod 755 '$(ROOT)/usr/bin/veriseal'
 	@put() { \
 		to=$$1; shift; \
-		for file; do [ ! -f "$$file" ] || install -D -m "$$mode" -t '$(ROOT)/usr/lib'"/$$to" "$$file"; done; \
+		for file; do [ ! -f "$$file" ] || install -D -m "$$mode" -t '$(ROOT)/usr'"/$$to" "$$file"; done; \
 	}; \
 	mode=644; \
-	put systemd/system units/*.service; \
-	put systemd/catalog units/*.catalog; \
-	put tmpfiles.d units/*.conf; \
+	put lib/systemd/system units/*.service; \
+	put lib/systemd/catalog units/*.catalog; \
+	put share/man/man1 src/man/*.1; \
 	mode=755; \
-	put dracut/modules.d/90veriseal dracut/90veriseal/*
+	put lib/dracut/modules.d/90veriseal dracut/90veriseal/*
 	@if [ -x '$(ROOT)/usr/bin/python3' ] && [ "$$(id -u)" = 0 ]; then \
 		chroot '$(ROOT)/' /usr/bin/python3 -m compileall -q \
 			--invalidation-mode unchecked-hash /usr/lib/veriseal \
