@@ -250,6 +250,8 @@ def _boot(
         console=logs / f"{stem}.log",
         append=f"{APPEND} {append}",
         channels={"veriseal.results": reported},
+        # QEMU's emulation of two processors now and then trips over the kernel patching itself.
+        cpus=1,
         timeout=TIMEOUT,
     )
     outcome = machine.run()
