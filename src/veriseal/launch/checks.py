@@ -89,8 +89,12 @@ def _check_interpreter(name: str, path: str) -> Program:
                 remedy="Name an ELF program on the #! line",
             )
     except VerisealError as error:
-        reason = "no-interpreter" if error.reason == "not-found" else error.reason
-        raise VerisealError(reason, f"its interpreter is refused: {error}", path=path) from None
+        reason, remedy = error.reason, error.remedy
+        if reason == "not-found":
+            reason, remedy = "no-interpreter", "Install it, or name another one on the #! line"
+        error.remedy = None
+        problem = f"its interpreter is refused: {error}"
+        raise VerisealError(reason, problem, path=path, remedy=remedy) from None
     return interpreter
 
 
