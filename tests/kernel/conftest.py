@@ -8,13 +8,14 @@ tests of the sealed system. A test says where it belongs by using the fixture `s
 import json
 import os
 import shutil
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
 
-from veriseal import report
+from veriseal import merkle, report, signature
 from veriseal.boot import agent, seal
 from veriseal.cli.main import main
 from veriseal.digest import Digest
@@ -24,6 +25,7 @@ from . import helpers
 from .helpers import Result, Signer
 
 FILESYSTEMS = {"ext4": "/verity", "btrfs": "/btrfs"}
+AS_NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
 RELEASE_KEYS = {
     "rsa2048": "rsa:2048",
     "rsa3072": "rsa:3072",
@@ -31,6 +33,11 @@ RELEASE_KEYS = {
     "p256": "ecdsa:p256",
     "p384": "ecdsa:p384",
 }
+# Debian built its kernels without CONFIG_CRYPTO_ECDSA before 6.12: those take ECDSA certificates
+# into the keyring, and then refuse every signature by them.
+USABLE_KEYS = [
+    name for name in RELEASE_KEYS if helpers.KERNEL_VERSION >= (6, 12) or name.startswith("rsa")
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -86,7 +93,7 @@ def signers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Signer]:
     """One release of every kind of key, and a stranger that the agent never enrols."""
     directory = str(tmp_path_factory.mktemp("keys"))
     root = helpers.make_root()
-    kinds = {**RELEASE_KEYS, "stranger": "ecdsa:p256"}
+    kinds = {**RELEASE_KEYS, "stranger": "rsa:2048"}
     return {name: helpers.make_signer(directory, name, kind, root) for name, kind in kinds.items()}
 
 
@@ -129,6 +136,30 @@ def initrd() -> Iterator[str]:
     os.unlink(agent.INITRD_RELEASE)
 
 
+MARK = "/run/veriseal-mark"
+
+
+@pytest.fixture(scope="session")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A directory with what is compiled from data/."""
+    source = os.path.join(os.path.dirname(__file__), "data")
+    out = str(tmp_path_factory.mktemp("tools"))
+    os.mkdir(f"{out}/evil")
+    shared = ("-shared", "-fPIC", "-Wl,-soname,libgreet.so")
+    flags = helpers.must_run("pkg-config", "--cflags", "--libs", "fuse3").split()
+    commands = [
+        (*shared, f'-DMARK="{MARK}"', "-o", f"{out}/evil/libgreet.so", f"{source}/marker.c"),
+        (*shared, "-o", "/usr/local/lib/libgreet.so", f"{source}/greet.c"),
+        ("-o", f"{out}/hostile_fuse", f"{source}/hostile_fuse.c", *flags),
+    ]
+    running = [subprocess.Popen(["gcc", "-Wall", "-Werror", *words]) for words in commands]
+    assert [process.wait() for process in running] == [0, 0, 0]
+    helpers.must_run("ldconfig")
+    library = ("-L/usr/local/lib", "-lgreet")
+    helpers.must_run("gcc", "-o", f"{out}/victim", f"{source}/victim.c", *library)
+    return out
+
+
 class Prepared(NamedTuple):
     """Files of one file system that can only be made while the keyring is open."""
 
@@ -162,16 +193,44 @@ def prepared(stranger: Signer) -> Iterator[dict[str, Prepared]]:
         os.close(fd)
 
 
+LARGE = "/verity/one-gib/program"
+
+
+class Program(NamedTuple):
+    path: str
+    digest: Digest
+
+
 class Sealed(NamedTuple):
     """What the agent left behind, and when it began (seconds of the system's clock)."""
 
     report: dict[str, Any]
     output: Result
     since: float
+    large: subprocess.Popen[bytes] | None
+    """Switches verity on for `LARGE`."""
+
+
+def start_large(signer: Signer) -> subprocess.Popen[bytes]:
+    """The kernel hashes 1 GiB for a minute: meanwhile other tests run."""
+    helpers.write(LARGE, helpers.tiny_elf(42), 0o755)
+    os.truncate(LARGE, 1 << 30)
+    group = helpers.PLAIN.group_size
+    fd = os.open(LARGE, os.O_RDONLY)
+    first, hole = merkle.group_hashes(fd, 0, 2 * group, helpers.PLAIN)
+    os.close(fd)
+    # But for its beginning it is one hole, and all groups of a hole are alike.
+    hashes = [first, *[hole] * ((1 << 30) // group - 1)]
+    digest = merkle.combine(hashes, 1 << 30, helpers.PLAIN)
+    der = signature.make(digest, signer.key, signer.certificate)
+    helpers.write(f"{LARGE}.sig", der)
+    return subprocess.Popen(["fsverity", "enable", LARGE, f"--signature={LARGE}.sig"])
 
 
 @pytest.fixture(scope="session")
-def sealed(signers: dict[str, Signer], prepared: dict[str, Prepared]) -> Sealed:
+def sealed(
+    request: pytest.FixtureRequest, signers: dict[str, Signer], prepared: dict[str, Prepared]
+) -> Iterator[Sealed]:
     """The real agent sealed this boot with the certificates of all releases."""
     _require_open()
     helpers.write(agent.INITRD_RELEASE, b"")
@@ -185,4 +244,17 @@ def sealed(signers: dict[str, Signer], prepared: dict[str, Prepared]) -> Sealed:
     done = helpers.run([helpers.VERISEAL, "boot", "seal"])
     assert done.status == 0, done.err
     helpers.evict()
-    return Sealed(json.loads(helpers.read(report.PATH)), done, since)
+    wanted = any("one_gib" in getattr(item, "fixturenames", ()) for item in request.session.items)
+    large = start_large(signers["rsa2048"]) if wanted else None
+    yield Sealed(json.loads(helpers.read(report.PATH)), done, since, large)
+    if large is not None:
+        large.kill()
+        large.wait()
+
+
+@pytest.fixture(scope="session")
+def one_gib(sealed: Sealed) -> Program:
+    """A signed program of 1 GiB; it ends with status 42."""
+    assert sealed.large is not None
+    assert sealed.large.wait(300) == 0
+    return Program(LARGE, Digest.parse(helpers.must_run("fsverity", "measure", LARGE).split()[0]))

@@ -2,14 +2,16 @@
 
 import errno
 import os
+import struct
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from systemd import journal
 
+import veriseal.journal
 from veriseal import certificate, merkle, signature
 from veriseal.build import keys, pki
 from veriseal.certificate import Certificate
@@ -88,6 +90,26 @@ def enable(path: str, der: bytes = b"", parameters: Parameters = PLAIN) -> Diges
         return verity.measure(fd, path)
     finally:
         os.close(fd)
+
+
+def tiny_elf(status: int, tag: bytes = b"", size: int = 0) -> bytes:
+    """A static x86-64 program that exits with ``status``, or waits forever if that is negative.
+
+    ``tag``, at most seven bytes, goes where the kernel looks at nothing (EI_PAD), so that the
+    program can be found on a disk; ``size`` is that of the file.
+    """
+    # mov eax, exit; mov edi, status; syscall - or mov eax, pause; syscall; and again
+    code = b"\xb8\x3c\0\0\0\xbf" + (status & 0xFF).to_bytes(4, "little") + b"\x0f\x05"
+    if status < 0:
+        code = b"\xb8\x22\0\0\0\x0f\x05\xeb\xf7"
+    address, header = 0x400000, 64 + 56
+    length = header + len(code)
+    ident = b"\x7fELF\x02\x01\x01\0\0" + tag.ljust(7, b"\0")
+    elf = struct.pack(
+        "<16sHHIQQQIHHHHHH", ident, 2, 62, 1, address + header, 64, 0, 0, 64, 56, 1, 0, 0, 0
+    )
+    segment = struct.pack("<IIQQQQQQ", 1, 5, 0, address, address, length, length, 0x1000)
+    return (elf + segment + code).ljust(size, b"\0")
 
 
 def shows_signature(path: str) -> bool:
@@ -194,3 +216,34 @@ def records(message_id: str, **fields: str) -> list[dict[str, object]]:
         if found or time.monotonic() > deadline:
             return found
         time.sleep(0.05)
+
+
+def launch(path: str, *arguments: str | bytes, **options: Any) -> Result:
+    """`veriseal exec`, the real one."""
+    return run([VERISEAL, "exec", path, *arguments], **options)
+
+
+def launch_refused(
+    path: str, reason: str, digest: Digest | None = None, prefix: Sequence[str] = ()
+) -> str:
+    """The launcher refuses ``path`` for this reason, on one line and in the journal."""
+    done = run([*prefix, VERISEAL, "exec", path])
+    assert (done.status, done.out) == (REFUSED, b""), done
+    shown = str(digest) if digest is not None else "not measured"
+    assert done.err.startswith(f"veriseal exec: refused {path} [{reason}, digest {shown}]: ")
+    assert done.err.count("\n") == 1
+    assert done.err.endswith("\n")
+    record = records(veriseal.journal.EXEC_REFUSED, VERISEAL_PATH=path, VERISEAL_REASON=reason)[-1]
+    assert f"veriseal exec: {record['MESSAGE']}\n" == done.err
+    assert record.get("VERISEAL_DIGEST") == (str(digest) if digest is not None else None)
+    assert str(record["VERISEAL_REMEDY"]) in done.err
+    return done.err
+
+
+def check_launch(path: str, digest: Digest, status: int = 0) -> None:
+    """The launcher runs a good program, wherever this kernel shows its signature."""
+    if shows_signature(path):
+        done = launch(path)
+        assert (done.status, done.err) == (status, "")
+    else:
+        launch_refused(path, "signature-unreadable", digest)

@@ -12,7 +12,7 @@ from veriseal.boot import seal
 from veriseal.kernel import keyring, sysctl
 
 from . import helpers
-from .conftest import RELEASE_KEYS, Prepared, Sealed
+from .conftest import AS_NOBODY, RELEASE_KEYS, USABLE_KEYS, Prepared, Sealed
 from .helpers import Signer
 
 pytestmark = pytest.mark.kernel
@@ -112,9 +112,6 @@ def sysctl_off() -> Iterator[None]:
     helpers.set_sysctl(True)
 
 
-AS_NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
-
-
 def test_status_as_an_unprivileged_user_says_what_it_cannot_see(sealed: Sealed) -> None:
     done = helpers.run([*AS_NOBODY, helpers.VERISEAL, "status", "--json"])
     state = json.loads(done.out)
@@ -151,8 +148,8 @@ def test_signed_files_open_with_every_enrolled_key(
     sealed: Sealed, signers: dict[str, Signer], place: str
 ) -> None:
     program = helpers.read("/usr/bin/true")
-    for name in RELEASE_KEYS:
+    for name in USABLE_KEYS:
         helpers.install(f"{place}/{name}", program, signers[name])
     helpers.evict()
-    for name in RELEASE_KEYS:
+    for name in USABLE_KEYS:
         assert helpers.run([f"{place}/{name}"]).status == 0

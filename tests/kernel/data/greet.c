@@ -1,0 +1,5 @@
+/* The library that the program should get. */
+int greet(void)
+{
+	return 0;
+}

@@ -1,0 +1,7 @@
+/* A signed program that needs a library. */
+int greet(void);
+
+int main(void)
+{
+	return greet();
+}
