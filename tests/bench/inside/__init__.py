@@ -1,0 +1,1 @@
+"""What runs in the test guest: started by `in-guest`, prints one line of JSON."""
