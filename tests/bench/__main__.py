@@ -21,6 +21,9 @@ from . import digests, host, initrd, launcher, report, seal, signing
 from .figure import Row
 from .timing import TimingError
 
+QUIET = 1.0
+"""A load average above this makes even ratios doubtful."""
+
 
 class Bench(NamedTuple):
     """One measurement, which may give several rows."""
@@ -48,13 +51,16 @@ def main() -> int:
         for name, bench in BENCHES.items():
             print(f"{name:<14}{bench.what}")
         return 0
+    load = os.getloadavg()[0]
     host.PLACE.mkdir(parents=True, exist_ok=True)
     with locked(host.PLACE / "lock"):
         rows, failures = _measure(options.only or list(BENCHES))
     path = host.PLACE / "report.json"
-    report.write(path, rows, failures, _about())
+    report.write(path, rows, failures, {**_about(), "load_at_start": load})
     print(report.table(rows, failures))
-    print(f"\nevery time: {path.relative_to(REPO)}")
+    print(f"\nevery single time: {path.relative_to(REPO)}; load average at the start: {load:.1f}")
+    if load > QUIET:
+        print("Others were using the processors: measure again on a quiet machine.")
     return 1 if failures else 0
 
 
@@ -78,7 +84,6 @@ def _about() -> dict[str, object]:
         "kernel": platform.release(),
         "processors": os.cpu_count(),
         "python": platform.python_version(),
-        "load": os.getloadavg(),
     }
 
 
