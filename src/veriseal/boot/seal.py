@@ -87,9 +87,10 @@ def seal(plan: Plan, step: Step) -> Sealed:
             step(journal.CERTIFICATE_ENROLLED, f"enrolled {keys[-1].description} for {release.os}")
         _restrict(ring, probe)
     except VerisealError:
-        for key in keys:
-            with suppress(OSError):
-                kernel.unlink(key.serial, ring)
+        # It was empty, so all that is in it is ours, also a key that was linked and no more.
+        with suppress(OSError):
+            for serial in kernel.contents(ring):
+                kernel.unlink(serial, ring)
         raise
     step(journal.KEYRING_RESTRICTED, "the keyring takes no further key")
     _attempt("seal-failed", "cut permissions of", kernel.set_permissions, ring, KEYRING_MASK)
