@@ -1,0 +1,52 @@
+"""Errors as their readers meet them."""
+
+import pytest
+
+from veriseal.errors import UsageError, VerisealError, printable
+
+pytestmark = pytest.mark.unit
+
+
+def test_one_sentence_names_path_problem_both_sides_and_remedy() -> None:
+    error = VerisealError(
+        "other", "is not it", path="/a b", expected="x", found=7, remedy="Do that"
+    )
+    assert str(error) == "/a b: is not it (expected x, found 7). Do that"
+    assert error.sentence() == "is not it (expected x, found 7). Do that"
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    assert str(VerisealError("plain", "it failed")) == "it failed"
+    assert str(VerisealError("plain", "it failed", found=0)) == "it failed (found 0)"
+
+
+def test_json_has_the_attributes_that_are_set_as_text() -> None:
+    error = VerisealError("other", "is not it", path="/a", found=7)
+    assert error.as_json() == {
+        "reason": "other",
+        "problem": "is not it",
+        "path": "/a",
+        "found": "7",
+    }
+    assert str(VerisealError(**error.as_json())) == str(error)
+
+
+def test_wrong_usage_is_a_reason_of_its_own() -> None:
+    assert UsageError("what?").reason == "usage"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("/usr/bin/true", "/usr/bin/true"),
+        ("two words ü", "two words ü"),
+        ("new\nline", "new\\nline"),
+        ("\x1b[2J", "\\x1b[2J"),
+        ("\udcff", "\\udcff"),
+        ("right\u202eleft", "right\\u202eleft"),
+        ("\0", "\\x00"),
+    ],
+)
+def test_a_strangers_name_stays_on_one_line(text: str, shown: str) -> None:
+    assert printable(text) == shown
+    assert str(VerisealError("r", "p", path=text, found=text)) == f"{shown}: p (found {shown})"

@@ -1,0 +1,108 @@
+"""The direction of imports, and what the launcher may load."""
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import veriseal
+
+pytestmark = pytest.mark.unit
+
+SOURCE = Path(veriseal.__file__).parent
+MODULES = {
+    ".".join(("veriseal", *path.relative_to(SOURCE).with_suffix("").parts)): path
+    for path in sorted(SOURCE.rglob("*.py"))
+}
+
+# What each may import of us. A package stands for all its modules.
+ALLOWED = {
+    "errors": "",
+    "digest": "errors",
+    "report": "errors",
+    "pem": "errors",
+    "journal": "",
+    "osrelease": "errors",
+    "policy": "errors",
+    "voa": "errors",
+    "merkle": "errors digest",
+    "certificate": "errors pem",
+    "signature": "errors digest certificate",
+    "kernel": "errors digest",
+    "launch": "errors digest report journal kernel",
+    "boot": "errors report journal osrelease policy voa pem certificate kernel",
+    "build": "errors digest pem merkle certificate signature kernel",
+}
+
+
+def trees() -> Iterator[tuple[str, str, ast.Module]]:
+    """Each module: its name, the part of the package it belongs to, its syntax tree."""
+    for name, path in MODULES.items():
+        yield name, name.split(".")[1], ast.parse(path.read_text())
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    """Every module that is imported anywhere, as a dotted name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            assert node.module is not None
+            if node.module in MODULES or node.module == "veriseal":
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            else:
+                yield node.module
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_imports_point_down() -> None:
+    for name, part, tree in trees():
+        if part not in ALLOWED:
+            assert part in ("__init__", "__main__", "cli"), f"{name} has no place in the order"
+            continue
+        allowed = {part, "__version__", *ALLOWED[part].split()}
+        used = {one.split(".")[1] for one in imported(tree) if one.startswith("veriseal.")}
+        assert used <= allowed, f"{name} imports {used - allowed}"
+
+
+def test_boot_and_launch_never_import_build_or_each_other() -> None:
+    for package in ("boot", "launch"):
+        assert not {"build", "cli", "boot", "launch"} & set(ALLOWED[package].split())
+
+
+def test_only_the_kernel_package_has_ctypes_and_fcntl() -> None:
+    for name, part, tree in trees():
+        if part != "kernel":
+            assert not {"ctypes", "fcntl"} & set(imported(tree)), name
+
+
+def test_only_the_command_line_exits() -> None:
+    for name, part, tree in trees():
+        if part in ("cli", "__main__"):
+            continue
+        for node in ast.walk(tree):
+            used = ast.unparse(node) if isinstance(node, ast.Attribute | ast.Name) else ""
+            assert used not in ("sys.exit", "SystemExit", "exit", "quit"), name
+
+
+HEAVY = "argparse asyncio cryptography ctypes.util dataclasses email enum functools importlib.util "
+HEAVY += "inspect json keyutils logging pathlib re shutil signal socket subprocess systemd "
+HEAVY += "tempfile threading tomllib traceback typing veriseal.boot veriseal.build veriseal.cli"
+
+
+def test_the_launcher_loads_little() -> None:
+    script = "import sys; sys.path.insert(0, sys.argv[1]); import veriseal.launch.main; "
+    script += "print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", script, os.path.dirname(SOURCE)],
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout.split()
+    assert "veriseal.launch.checks" in loaded
+    assert not set(HEAVY.split()) & set(loaded)

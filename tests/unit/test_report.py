@@ -1,0 +1,113 @@
+"""The boot report: who may have written it, and what it must say."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from veriseal import report
+from veriseal.errors import VerisealError
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where a report goes. Its owner is taken for root, whoever runs this test."""
+    real = os.fstat
+    mine = os.geteuid()
+
+    def as_root(fd: int) -> os.stat_result:
+        fields = list(real(fd))
+        fields[4] = 0 if fields[4] == mine else fields[4]
+        return os.stat_result(fields)
+
+    monkeypatch.setattr(os, "fstat", as_root)
+    return str(tmp_path / "run" / "boot.json")
+
+
+def refused(path: str) -> VerisealError:
+    with pytest.raises(VerisealError) as caught:
+        report.require_sealed(path)
+    assert caught.value.path == path
+    assert caught.value.remedy is not None
+    return caught.value
+
+
+def test_what_was_written_is_read_and_counts_as_sealed(path: str) -> None:
+    report.write(True, {"keyring": {"serial": 1}}, path)
+    report.require_sealed(path)
+    found = report.read(path)
+    assert found["sealed"] is True
+    assert found["boot_id"] == report.boot_id()
+    assert found["keyring"] == {"serial": 1}
+    assert oct(os.stat(path).st_mode) == "0o100644"
+
+
+def test_it_is_replaced_in_one_step(path: str) -> None:
+    report.write(True, {"a": 1}, path)
+    report.write(False, {"failure": {"problem": "why"}}, path)
+    assert os.listdir(os.path.dirname(path)) == ["boot.json"]
+    assert report.read(path)["sealed"] is False
+
+
+def test_an_unsealed_boot_is_refused_with_the_agents_reason(path: str) -> None:
+    report.write(False, {"failure": {"problem": "no certificate"}}, path)
+    error = refused(path)
+    assert error.reason == "not-sealed"
+    assert error.found == "no certificate"
+
+
+def test_missing(path: str) -> None:
+    assert refused(path).reason == "no-boot-report"
+
+
+def test_of_another_boot(path: str) -> None:
+    report.write(True, {"keyring": None}, path)
+    text = Path(path).read_text().replace(report.boot_id(), "another")
+    Path(path).write_text(text)
+    assert refused(path).reason == "report-of-another-boot"
+
+
+def test_another_layout_is_refused_though_it_claims_to_be_sealed(path: str) -> None:
+    report.write(True, {"keyring": None}, path)
+    Path(path).write_text(Path(path).read_text().replace("\n  ", "\n "))
+    assert refused(path).reason == "not-sealed"
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o664, 0o646])
+def test_writable_by_others(path: str, mode: int) -> None:
+    report.write(True, {"keyring": None}, path)
+    os.chmod(path, mode)
+    assert refused(path).reason == "report-not-trusted"
+
+
+def test_of_another_owner(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    report.write(True, {"keyring": None}, path)
+    fields = [*os.stat(path)]
+    fields[4] = 1000
+    monkeypatch.setattr(os, "fstat", lambda _fd: os.stat_result(fields))
+    assert refused(path).reason == "report-not-trusted"
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "directory"])
+def test_not_a_regular_file(path: str, kind: str) -> None:
+    report.write(True, {"keyring": None}, path + ".real")
+    if kind == "link":
+        os.symlink(path + ".real", path)
+    elif kind == "fifo":
+        os.mkfifo(path)
+    else:
+        os.mkdir(path)
+    assert refused(path).reason == "report-not-trusted"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b"[]", b"null", b'{"schema": 2}', b"\xff", b"[" * 100000, b" " * (1 << 20) + b"{}"],
+    ids=["empty", "cut", "list", "null", "schema", "binary", "deep", "large"],
+)
+def test_damaged(path: str, data: bytes) -> None:
+    report.write(True, {"keyring": None}, path)
+    Path(path).write_bytes(data)
+    assert refused(path).reason == "report-damaged"
