@@ -149,16 +149,13 @@ def veriseal(*arguments: str | Path) -> str:
 
 def _settle(tree: Path) -> None:
     """Make it boot fast and without questions, and start the kiosk and the attacks."""
-    (tree / "etc/machine-id").write_text("5eed5eed5eed5eed5eed5eed5eed5eee\n")
+    root.trim(tree)
     (tree / "etc/hostname").write_text("appliance\n")
     (tree / "etc/fstab").write_text("")
-    for path in ("etc/.updated", "var/.updated"):
-        (tree / path).touch()
     shutil.copy2(FILES.parent / "attacks.py", tree / "opt/stranger")
     units = tree / "etc/systemd/system"
     shutil.copy2(FILES / "attacks.service", units)
     wants = units / "multi-user.target.wants"
-    shutil.rmtree(wants, ignore_errors=True)
     wants.mkdir()
     (wants / "attacks.service").symlink_to("../attacks.service")
     (wants / "veriseal-kiosk@kiosk.service").symlink_to(
@@ -180,8 +177,8 @@ def _chroot(tree: Path) -> Iterator[None]:
 
 
 def _dracut(tree: Path, kernel: root.Kernel, name: str, part: Path, options: list[str]) -> None:
-    said = command(["chroot", tree, "dracut", "--force", "--no-hostonly", "--compress", COMPRESS, "--kver",
-                    kernel.release, *options, f"/tmp/{name}"])  # fmt: skip
+    said = command(["chroot", tree, "dracut", "--force", "--no-hostonly", "--kver", kernel.release,
+                    "--compress", COMPRESS, *options, f"/tmp/{name}"])  # fmt: skip
     if "FAILED" in said:
         raise GuestError(f"dracut left something out of {name}:\n{said}")
     shutil.copy2(tree / "tmp" / name, part / name)

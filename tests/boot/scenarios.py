@@ -19,7 +19,10 @@ from tests.guest.store import BUILD, GuestError, command, remove
 from veriseal import merkle
 from veriseal.digest import SHA256
 
-APPEND = "root=LABEL=appliance rw quiet systemd.show_status=error rd.shell=0 rd.emergency=poweroff"
+APPEND = (
+    "root=/dev/disk/by-id/virtio-appliance rw quiet systemd.show_status=error "
+    "rd.shell=0 rd.emergency=poweroff"
+)
 TIMEOUT = 900
 REFUSED = "root not switched"
 SWITCHED = "root switched"

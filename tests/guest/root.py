@@ -144,6 +144,11 @@ def tree(dest: Path, name: str = DEFAULT_KERNEL) -> Kernel:
     return chosen
 
 
+def trim(tree: Path) -> None:
+    """Take out of a copy of the tree what only takes time at boot."""
+    command(["sh", FILES / "trim", tree])
+
+
 def ext4(image: Path, size: str, content: Path | None = None) -> None:
     """Make an ext4 file system that can hold verity files, from a tree or empty."""
     # Tables written now are not written by the guest in the background.
@@ -167,6 +172,7 @@ def guest(name: str = DEFAULT_KERNEL) -> Guest:
         say(f"making the test guest's disk for {release}")
         tree(scratch, name)
         command(["cp", "-a", "--no-preserve=ownership", f"{FILES}/root/.", scratch])
+        trim(scratch)
         command(["sh", FILES / "prepare", scratch])
         ext4(part, "4G", scratch)
 
@@ -179,7 +185,7 @@ def guest(name: str = DEFAULT_KERNEL) -> Guest:
     init = (FILES / "init").read_text()
     overlay = {
         str(path.relative_to(FILES)): path.read_text()
-        for path in (FILES / "prepare", *sorted((FILES / "root").rglob("*")))
+        for path in (FILES / "trim", FILES / "prepare", *sorted((FILES / "root").rglob("*")))
         if path.is_file()
     }
     parts = Guest(

@@ -58,10 +58,21 @@ def _seal(step: Callable[..., None]) -> seal.Sealed:
     step(journal.CERTIFICATES_FOUND, f"found {len(planned.releases)} certificates")
     if seal.is_sealed():
         # Keyrings outlive a second start of the agent.
-        report.require_sealed()
-        earlier = seal.Sealed.from_json(report.read().get("keyring"))
-        return seal.check_again(planned, earlier, step)
+        return seal.check_again(planned, _sealed_earlier(), step)
     return seal.seal(planned, step)
+
+
+def _sealed_earlier() -> seal.Sealed:
+    try:
+        report.require_sealed()
+        return seal.Sealed.from_json(report.read().get("keyring"))
+    except VerisealError as error:
+        raise VerisealError(
+            "sealed-by-another",
+            "the .fs-verity keyring is sealed already, and not by this agent in this boot",
+            found=error,
+            remedy="Find what seals it before veriseal-seal.service, and remove it",
+        ) from None
 
 
 def _require_initrd_and_root() -> None:
