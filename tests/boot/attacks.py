@@ -255,7 +255,7 @@ ROWS = (
     Row(
         "signature changed on the disk",
         "A1",
-        "126 malformed-signature",
+        "126 signature-mismatch",
         launching("damaged-signature"),
     ),  # fmt: skip
     Row("first page changed on the disk", "A1", "126 corrupt", launching("changed")),

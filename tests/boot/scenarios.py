@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -244,7 +245,7 @@ def _boot(
     appliance: Appliance, image: Path, initrds: list[Path], append: str, name: str
 ) -> tuple[Outcome, list[dict[str, str]]]:
     logs = BUILD / "boots"
-    stem = name.replace(" ", "-").replace("/", "")
+    stem = _file_name(name)
     reported = logs / f"{stem}.results"
     machine = Machine(
         kernel=appliance.kernel.image,
@@ -261,6 +262,10 @@ def _boot(
     return outcome, [json.loads(line) for line in reported.read_text().splitlines()]
 
 
+def _file_name(name: str) -> str:
+    return re.sub("[^a-z]+", "-", name.lower())
+
+
 def _cpio(files: dict[str, bytes], name: str) -> Path | None:
     """An archive that the kernel unpacks over the initrd."""
     if not files:
@@ -270,7 +275,7 @@ def _cpio(files: dict[str, bytes], name: str) -> Path | None:
     for path, data in files.items():
         (top / path).parent.mkdir(parents=True, exist_ok=True)
         (top / path).write_bytes(data)
-    archive = BUILD / f"overlay-{name.replace(' ', '-').replace('/', '')}.cpio"
+    archive = BUILD / f"overlay-{_file_name(name)}.cpio"
     command(["sh", "-euc", f"cd '{top}' && find . | cpio --quiet -o -H newc -R 0:0 >'{archive}'"])
     remove(top)
     return archive
