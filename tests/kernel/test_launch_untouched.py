@@ -78,7 +78,7 @@ def test_further_descriptors_and_the_process_id() -> None:
         os.write(writer, b"passed on\n")
         os.close(writer)
         outer = f'LISTEN_FDS=1 LISTEN_PID=$$ exec {prefix}{SH} -c "$0" 3<&{reader} {reader}<&-'
-        done = helpers.run(["sh", "-c", outer, script], pass_fds=[reader])
+        done = helpers.run(["bash", "-c", outer, script], pass_fds=[reader])
         os.close(reader)
         assert (done.status, done.out, done.err) == (0, b"passed on 1\n", "")
 
@@ -93,8 +93,9 @@ def test_a_script_gets_its_own_file_as_a_descriptor_and_no_other(rsa: Signer) ->
     helpers.install(path, f"#!{SH}\n{LS} /proc/self/fd\necho $0\n".encode(), rsa)
     *descriptors, name = helpers.launch(path).out.split()
     assert name.startswith(b"/dev/fd/")
-    # The shell has it open once more, at 10, which ls does not inherit.
-    assert set(descriptors) == {b"0", b"1", b"2", name.rpartition(b"/")[2], descriptors[-1]}
+    # The fifth is the directory that ls reads.
+    assert len(descriptors) == 5
+    assert {b"0", b"1", b"2", name.rpartition(b"/")[2]} < set(descriptors)
 
 
 STATUS = ("Umask", "Uid", "Gid", "Groups", "SigBlk", "SigIgn", "SigCgt", "CapInh", "CapPrm",
