@@ -25,16 +25,17 @@ _DIGITAL_SIGNATURE = x509.KeyUsage(
 
 
 def certificate() -> bytes:
-    """A new self-signed X.509 certificate, DER. Its private key is forgotten on return.
+    """A new X.509 certificate, DER. Its private key is forgotten on return.
 
     It would do for a release certificate, so that nothing but the restriction can refuse it.
+    Issuer and subject differ: the kernel verifies a self-signed one when it is added, and cannot
+    do so where it is built without CONFIG_CRYPTO_ECDSA.
     """
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "veriseal throwaway")])
     builder = (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
+        .subject_name(_name("veriseal throwaway"))
+        .issuer_name(_name("nobody"))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(_NOT_BEFORE)
@@ -45,3 +46,7 @@ def certificate() -> bytes:
     )
     signed = builder.sign(key, hashes.SHA256())
     return signed.public_bytes(serialization.Encoding.DER)
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
