@@ -87,13 +87,14 @@ def _make(part: Path, scratch: Path, kernel_name: str) -> None:
     command(["make", "-s", "install", f"DESTDIR={tree}"], cwd=REPO)
     _programs(tree)
     _sign(tree, scratch)
-    _settle(tree)
     with _chroot(tree):
         _dracut(tree, kernel, "initrd", part, ["--add", "veriseal"])
         (tree / RELEASE.lstrip("/")).rename(scratch / "aside.pem")
         _dracut(tree, kernel, "initrd-bare", part, ["--add", "veriseal"])
         (scratch / "aside.pem").rename(tree / RELEASE.lstrip("/"))
         _dracut(tree, kernel, "initrd-without-module", part, ["--omit", "veriseal"])
+    # After dracut: the initrd gets all of systemd's generators, as on any machine.
+    _settle(tree)
     root.ext4(part / "image", "2G", tree)
     _enable(part / "image")
 

@@ -31,6 +31,8 @@ BLOCK = 4096
 DESCRIPTOR_SIZE = 256
 """Bytes of struct fsverity_descriptor; on ext4 a block begins with it, then the signature."""
 
+# What a stranger put into the initrd does before the agent, and that it was done.
+DONE = "stranger: done"
 _EARLY_UNIT = """\
 [Unit]
 DefaultDependencies=no
@@ -38,7 +40,7 @@ Before=veriseal-seal.service
 
 [Service]
 Type=oneshot
-ExecStart=/usr/bin/{command}
+ExecStart=/bin/sh -euc '{command} && echo "stranger: done" >/dev/console'
 """
 _ENROL_STRANGER = """\
 import sys
@@ -50,6 +52,10 @@ with open("/stranger.der", "rb") as file:
     keyring.add_certificate(file.read(), keyring.fs_verity_keyring())
 """
 _VOA = f"voa/{OS}/image/default/x509"
+
+
+Overlay = dict[str, bytes | Path]
+"""Files by their path in the initrd; a Path is a symbolic link to it."""
 
 
 class Result(NamedTuple):
@@ -70,24 +76,26 @@ class Result(NamedTuple):
 class Scenario(NamedTuple):
     """A boot that must be refused.
 
-    ``says`` is a part of the console's text. ``overlay`` are files laid over the initrd.
+    ``says`` are parts of the console's text. ``overlay`` are files laid over the initrd.
     """
 
     name: str
     attacker: str
-    says: str
+    says: tuple[str, ...]
     bare: bool = True
     append: str = ""
-    overlay: Callable[[Appliance], dict[str, bytes]] = lambda _appliance: {}
+    overlay: Callable[[Appliance], Overlay] = lambda _appliance: {}
     change: Callable[[Path], None] | None = None
 
 
-def _early(what: str) -> dict[str, bytes]:
-    name = "etc/systemd/system/stranger.service"
-    # Required by the agent, so that it certainly runs before it.
-    link = "etc/systemd/system/veriseal-seal.service.requires/stranger.service"
-    unit = _EARLY_UNIT.format(command=what).encode()
-    return {name: unit, link: unit}
+def _early(command: str) -> Overlay:
+    name = "stranger.service"
+    units = "etc/systemd/system"
+    # Required by the agent, so that it certainly runs, and before it.
+    return {
+        f"{units}/{name}": _EARLY_UNIT.format(command=command).encode(),
+        f"{units}/veriseal-seal.service.requires/{name}": Path(f"../{name}"),
+    }
 
 
 def _remove_certificate(image: Path) -> None:
@@ -101,15 +109,14 @@ def _read(image: Path, path: str) -> bytes:
     return done.stdout
 
 
-def _run_voa(appliance: Appliance) -> dict[str, bytes]:
+def _run_voa(appliance: Appliance) -> Overlay:
     return {
-        "stranger.pem": _read(appliance.image, RELEASE),
         **_early("cp -r /stranger-run/voa /run/voa"),
         f"stranger-run/{_VOA}/release.pem": _read(appliance.image, RELEASE),
     }
 
 
-def _stranger_key(appliance: Appliance) -> dict[str, bytes]:
+def _stranger_key(appliance: Appliance) -> Overlay:
     pem = _read(appliance.image, "/var/lib/veriseal/stranger.pem")
     der = subprocess.run(
         ["openssl", "x509", "-outform", "DER"], input=pem, capture_output=True, check=True
@@ -121,41 +128,38 @@ def _stranger_key(appliance: Appliance) -> dict[str, bytes]:
     }
 
 
-def _broken(_appliance: Appliance) -> dict[str, bytes]:
+def _broken(_appliance: Appliance) -> Overlay:
     text = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
     return {f"usr/share/{_VOA}/release.pem": text}
 
 
+NO_CERTIFICATE = "holds no release certificate"
 REFUSED_BOOTS = (
-    Scenario(
-        "no certificate at all", "A1", "holds no release certificate", change=_remove_certificate
-    ),
-    Scenario("certificate only on the real root", "A1", "holds no release certificate"),
-    Scenario(
-        "certificate only in /run/voa", "A1", "holds no release certificate", overlay=_run_voa
-    ),  # fmt: skip
-    Scenario("broken certificate", "A1", "release.pem: ", overlay=_broken),
+    Scenario("no certificate at all", "A1", (NO_CERTIFICATE,), change=_remove_certificate),
+    Scenario("certificate only on the real root", "A1", (NO_CERTIFICATE,)),
+    Scenario("certificate only in /run/voa", "A1", (DONE, NO_CERTIFICATE), overlay=_run_voa),
+    Scenario("broken certificate", "A1", ("release.pem: ",), overlay=_broken),
     Scenario(
         "keyring holds a stranger's key",
         "A3",
-        "already holds keys",
+        (DONE, "already holds keys"),
         bare=False,
         overlay=_stranger_key,
-    ),  # fmt: skip
+    ),
     Scenario(
         "agent masked on the command line",
         "A1",
-        "veriseal-seal.service is masked",
+        ("veriseal-seal.service is masked",),
         bare=False,
         append="rd.systemd.mask=veriseal-seal.service",
-    ),  # fmt: skip
+    ),
     Scenario(
         "command line claims a container",
         "A1",
-        "Assertion failed",
+        ("Assertion failed",),
         bare=False,
         append="container=lxc",
-    ),  # fmt: skip
+    ),
 )
 
 
@@ -175,13 +179,15 @@ def boot_refused(appliance: Appliance, scenario: Scenario) -> Result:
         if changed is not None:
             remove(changed)
     console = outcome.console.read_text(errors="replace")
-    lines = [line.strip() for line in console.splitlines() if scenario.says in line]
+    lines = [line.strip() for line in console.splitlines()]
+    said = [next((line for line in lines if text in line), "") for text in scenario.says]
     seen = SWITCHED if reported else REFUSED
     if outcome.end is not End.OFF:
         seen += f", but the machine {outcome.end.value}"
-    if not lines:
-        seen += f", and the console does not say: {scenario.says}"
-    detail = lines[0] if lines else outcome.last_lines(20)
+    for text, line in zip(scenario.says, said, strict=True):
+        if not line:
+            seen += f", and the console does not say: {text}"
+    detail = said[-1] or outcome.last_lines(20)
     return Result(f"boot: {scenario.name}", scenario.attacker, REFUSED, seen, detail)
 
 
@@ -266,7 +272,7 @@ def _file_name(name: str) -> str:
     return re.sub("[^a-z]+", "-", name.lower())
 
 
-def _cpio(files: dict[str, bytes], name: str) -> Path | None:
+def _cpio(files: Overlay, name: str) -> Path | None:
     """An archive that the kernel unpacks over the initrd."""
     if not files:
         return None
@@ -274,7 +280,10 @@ def _cpio(files: dict[str, bytes], name: str) -> Path | None:
     remove(top)
     for path, data in files.items():
         (top / path).parent.mkdir(parents=True, exist_ok=True)
-        (top / path).write_bytes(data)
+        if isinstance(data, Path):
+            (top / path).symlink_to(data)
+        else:
+            (top / path).write_bytes(data)
     archive = BUILD / f"overlay-{_file_name(name)}.cpio"
     command(["sh", "-euc", f"cd '{top}' && find . | cpio --quiet -o -H newc -R 0:0 >'{archive}'"])
     remove(top)
