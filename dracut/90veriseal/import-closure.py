@@ -5,6 +5,7 @@ The agent's verb is run, not guessed at: what it imports late is imported here t
 """
 
 import contextlib
+import importlib
 import importlib.util
 import io
 import os
@@ -13,6 +14,8 @@ import sys
 
 def exercise() -> None:
     """Import and run what the agent does, short of touching the kernel's keyring."""
+    # First: it sets what `cryptography` reads at import.
+    importlib.import_module("veriseal.boot")
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
 

@@ -7,10 +7,8 @@
 
 # Prerequisite check(s) for module.
 check() {
-    # If the binary(s) requirements are not fulfilled the module can't be installed.
-    require_binaries python3 veriseal || return 1
-
-    # Opt-in: whoever adds the module means it, for it can keep a machine from booting.
+    # Opt-in. What is missing is found by install(): from here dracut would leave the module out
+    # and make an initrd without it.
     return 255
 }
 
@@ -26,33 +24,44 @@ install() {
     local _dir _file _unit
     local -a _closure
 
-    if ! _file=$(python3 -I "$moddir/import-closure.py" /usr/lib/veriseal); then
-        dfatal "veriseal: the agent's imports cannot be resolved"
-        return 1
-    fi
-    mapfile -t _closure <<< "$_file"
-    inst_multiple veriseal python3 "${_closure[@]}" || return 1
-
-    # Only what is in the initrd counts at boot. /run/voa is not taken along.
-    for _dir in /etc/voa /usr/local/share/voa /usr/share/voa; do
-        [[ -d $_dir ]] || continue
-        while IFS= read -r -d '' _file; do
-            inst_simple "$_file" || return 1
-        done < <(find "$_dir" \( -type f -o -type l \) -path '*/image/*/x509/*' -print0)
-    done
-    # The base module calls the initrd itself ID=dracut; certificates go by the root's name.
-    inst_simple "$(readlink -e /etc/os-release)" /usr/lib/veriseal/os-release || return 1
-    inst_multiple -o /usr/lib/veriseal/veriseal.toml /etc/veriseal/veriseal.toml
-
-    inst_multiple -o "$systemdsystemunitdir/veriseal-seal.service" \
-        "$systemdsystemconfdir/veriseal-seal.service.d/*.conf"
-
     # Required, not wanted, by every way into the real root: a unit that is masked on the kernel
-    # command line then fails the boot instead of being passed over.
+    # command line, or missing, then fails the boot instead of being passed over.
     for _unit in initrd-root-device.target sysroot.mount initrd-root-fs.target \
+        sysusr-usr.mount initrd-usr-fs.target \
         initrd-switch-root.target initrd-switch-root.service; do
         mkdir -p "$initdir$systemdsystemconfdir/$_unit.requires"
         ln_r "$systemdsystemunitdir/veriseal-seal.service" \
             "$systemdsystemconfdir/$_unit.requires/veriseal-seal.service"
     done
+    inst_simple "$systemdsystemunitdir/veriseal-seal.service" || fail "the unit is missing"
+    inst_multiple -o "$systemdsystemconfdir/veriseal-seal.service.d/*.conf"
+
+    _file=$(python3 -I "$moddir/import-closure.py" /usr/lib/veriseal) \
+        || fail "the agent's imports cannot be resolved"
+    mapfile -t _closure <<< "$_file"
+    inst_multiple veriseal python3 "${_closure[@]}" || fail "a file of the agent is missing"
+
+    # Only what is in the initrd counts at boot. /run/voa is not taken along.
+    for _dir in /etc/voa /usr/local/share/voa /usr/share/voa; do
+        [[ -d $_dir ]] || continue
+        while IFS= read -r -d '' _file; do
+            if [[ -L $_file ]]; then
+                # inst_simple would make the target relative; a mask is a link to /dev/null.
+                mkdir -p "$initdir${_file%/*}"
+                ln -sfn "$(readlink "$_file")" "$initdir$_file" || fail "$_file"
+            else
+                inst_simple "$_file" || fail "$_file"
+            fi
+        done < <(find "$_dir" \( -type f -o -type l \) -path '*/image/*/x509/*' -print0)
+    done
+    # The base module calls the initrd itself ID=dracut; certificates go by the root's name.
+    inst_simple "$(readlink -e /etc/os-release)" /usr/lib/veriseal/os-release \
+        || fail "os-release is missing"
+    inst_multiple -o /usr/lib/veriseal/veriseal.toml /etc/veriseal/veriseal.toml
+}
+
+# dracut does not look at the status of install(): an initrd without the agent must not be made.
+fail() {
+    dfatal "veriseal: $1"
+    exit 1
 }

@@ -7,6 +7,8 @@ import syslog
 
 from systemd import journal
 
+from veriseal.errors import printable
+
 CERTIFICATES_FOUND = "9fb9d7ec130d4954bfd21e2f1d42260c"
 CERTIFICATE_IGNORED = "a09de723f2094f768ce36d9ba1c858b6"
 CERTIFICATE_ENROLLED = "630ec3b4a2b74985920dcf51619dbef7"
@@ -28,11 +30,18 @@ INFO = syslog.LOG_INFO
 def send(message_id: str, priority: int, message: str, **fields: str | None) -> None:
     """One record; ``fields`` get the prefix ``VERISEAL_``, those that are None are left out.
 
-    A journal that is not there is no reason to change a decision: a failure to log is silent,
-    the caller has said the same on standard error.
+    Control characters and undecodable bytes are shown as escapes. A journal that is not there
+    is no reason to change a decision: OSError is swallowed, the caller has said the same on
+    standard error.
     """
-    named = {f"VERISEAL_{name.upper()}": text for name, text in fields.items() if text is not None}
+    named = {
+        f"VERISEAL_{name.upper()}": printable(text)
+        for name, text in fields.items()
+        if text is not None
+    }
+    # Without it the identifier would be that of the interpreter.
+    named["SYSLOG_IDENTIFIER"] = "veriseal"
     try:
-        journal.send(message, MESSAGE_ID=message_id, PRIORITY=priority, **named)
+        journal.send(printable(message), MESSAGE_ID=message_id, PRIORITY=priority, **named)
     except OSError:
         pass

@@ -68,7 +68,7 @@ def find(
     for os_name in os_names:
         taken: dict[str, str] = {}
         for load_path in load_paths:
-            directory = os.path.join(load_path, os_name, PURPOSE, context, TECHNOLOGY)
+            directory = _directory(load_path, os_name, PURPOSE, context, TECHNOLOGY)
             for name in _names(directory):
                 path = os.path.join(directory, name)
                 if name in taken:
@@ -82,6 +82,22 @@ def find(
                     taken[name] = path
                     found.append(Verifier(os_name, path))
     return found, ignored
+
+
+def _directory(load_path: str, *parts: str) -> str:
+    """Join the parts. Raises VerisealError ``bad-symlink`` if a directory among them is a link."""
+    directory = load_path
+    for part in ("", *parts):
+        directory = os.path.join(directory, part) if part else directory
+        if os.path.islink(directory):
+            raise VerisealError(
+                "bad-symlink",
+                "a directory of certificates may not be a symbolic link",
+                path=directory,
+                found=os.readlink(directory),
+                remedy="The initrd would not hold what it leads to: make it a directory",
+            )
+    return directory
 
 
 def _names(directory: str) -> list[str]:

@@ -149,7 +149,7 @@ REFUSED_BOOTS = (
     Scenario(
         "agent masked on the command line",
         "A1",
-        ("veriseal-seal.service is masked",),
+        ("Can't mount root filesystem",),
         bare=False,
         append="rd.systemd.mask=veriseal-seal.service",
     ),

@@ -25,7 +25,7 @@ ALLOWED = {
     "digest": "errors",
     "report": "errors",
     "pem": "errors",
-    "journal": "",
+    "journal": "errors",
     "osrelease": "errors",
     "policy": "errors",
     "voa": "errors",

@@ -23,17 +23,18 @@ def run(say: Callable[[str], None]) -> dict[str, Any]:
 
     ``say`` gets a line for people after each step; the journal gets the same as a record.
 
-    Raises VerisealError after writing a report that says what failed: then the root must not be
-    switched.
+    Raises VerisealError: ``not-root`` and ``not-initrd`` before anything is touched; all others
+    after writing a report that says what failed: then the root must not be switched.
     """
 
     def step(message_id: str, text: str, priority: int = journal.INFO) -> None:
         say(text)
         journal.send(message_id, priority, text)
 
+    # Outside the try: who starts this by hand must not spoil the report of a good boot.
+    _require_initrd_and_root()
     started = time.monotonic()
     try:
-        _require_initrd_and_root()
         sealed = _seal(step)
         result = {
             "veriseal": __version__,

@@ -8,14 +8,16 @@ restricted can be probed only while it could still be written.
 import errno
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from veriseal import journal
-from veriseal.boot import throwaway
-from veriseal.boot.plan import Plan, Release
 from veriseal.errors import VerisealError
 from veriseal.kernel import keyring as kernel
 from veriseal.kernel import sysctl
+
+if TYPE_CHECKING:
+    # `veriseal status` reads back too, and has no use for `cryptography`.
+    from veriseal.boot.plan import Plan, Release
 
 KEY_MASK = kernel.POSSESSOR_VIEW | kernel.POSSESSOR_SEARCH | kernel.USER_VIEW
 KEYRING_MASK = kernel.POSSESSOR_SEARCH | kernel.USER_VIEW | kernel.USER_READ
@@ -69,13 +71,15 @@ class Sealed(NamedTuple):
             ) from None
 
 
-def seal(plan: Plan, step: Step) -> Sealed:
+def seal(plan: "Plan", step: Step) -> Sealed:
     """Enrol the certificates of ``plan``, seal, require signatures, read everything back.
 
     Raises VerisealError (``unknown-keys``, ``enrol-failed``, ``already-restricted``,
     ``restrict-failed``, ``seal-failed``, ``read-back-failed``). If it raises before the keyring
     is restricted, what it had enrolled is taken out again.
     """
+    from veriseal.boot import throwaway
+
     ring = kernel.fs_verity_keyring()
     _require_empty(ring)
     sysctl.read_require_signatures()
@@ -86,7 +90,7 @@ def seal(plan: Plan, step: Step) -> Sealed:
             keys.append(_enrol(ring, release))
             step(journal.CERTIFICATE_ENROLLED, f"enrolled {keys[-1].description} for {release.os}")
         _restrict(ring, probe)
-    except VerisealError:
+    except Exception:
         # It was empty, so all that is in it is ours, also a key that was linked and no more.
         with suppress(OSError):
             for serial in kernel.contents(ring):
@@ -109,7 +113,7 @@ def is_sealed() -> bool:
     return kernel.describe(kernel.fs_verity_keyring()).permissions == KEYRING_MASK
 
 
-def check_again(plan: Plan, earlier: Sealed, step: Step) -> Sealed:
+def check_again(plan: "Plan", earlier: Sealed, step: Step) -> Sealed:
     """For a second run in one boot: a sealed keyring is checked instead of filled.
 
     Raises VerisealError ``other-certificates`` if ``plan`` is not what ``earlier`` enrolled,
@@ -161,7 +165,7 @@ def _require_empty(ring: int) -> None:
         )
 
 
-def _enrol(ring: int, release: Release) -> Enrolled:
+def _enrol(ring: int, release: "Release") -> Enrolled:
     cert = release.certificate
     try:
         serial = kernel.add_certificate(cert.der)

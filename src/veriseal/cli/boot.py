@@ -6,6 +6,7 @@ import sys
 
 from veriseal.boot import agent
 from veriseal.boot.plan import Plan
+from veriseal.errors import printable
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +35,9 @@ def _seal(options: argparse.Namespace) -> None:
 
 
 def _say(text: str) -> None:
-    print(f"veriseal: {text}", file=sys.stderr)
+    # In the unit the journal has each step as a record; a screen is for whoever watches.
+    if sys.stderr.isatty():
+        print(f"veriseal: {printable(text)}", file=sys.stderr)
 
 
 def _print_plan(plan: Plan, as_json: bool) -> None:

@@ -40,15 +40,25 @@ class Key(NamedTuple):
 def fs_verity_keyring(proc_keys: str = PROC_KEYS) -> int:
     """The serial of the kernel's ``.fs-verity`` keyring.
 
-    Userspace cannot make a keyring whose name begins with a dot (security/keys/keyctl.c), so the
-    name is proof enough. Raises VerisealError ``no-builtin-signatures`` if there is none.
+    Userspace cannot make a keyring whose name begins with a dot (security/keys/keyctl.c). But
+    /proc/keys shows descriptions unescaped, so anybody can forge a line: the key is asked too.
+
+    Raises VerisealError ``no-builtin-signatures`` if there is none.
     """
     with open(proc_keys, encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
             serial = parse_proc_keys_line(line, "keyring", ".fs-verity")
-            if serial is not None:
+            if serial is not None and _is_fs_verity(serial):
                 return serial
     raise no_builtin_signatures()
+
+
+def _is_fs_verity(serial: int) -> bool:
+    try:
+        key = describe(serial)
+    except OSError:
+        return False
+    return (key.type, key.uid, key.description) == ("keyring", 0, ".fs-verity")
 
 
 def parse_proc_keys_line(line: str, key_type: str, description: str) -> int | None:

@@ -4,6 +4,8 @@ It is no latch: root can write 0 again. And it does not concern files without ve
 Source: fs/verity/signature.c. On the launcher's path.
 """
 
+import os
+
 from veriseal.errors import VerisealError
 
 REQUIRE_SIGNATURES = "/proc/sys/fs/verity/require_signatures"
@@ -31,7 +33,14 @@ def require_signatures() -> None:
 
 
 def no_builtin_signatures() -> VerisealError:
-    """The error for a kernel without the feature."""
+    """The error for a kernel without the feature, or for a process that cannot see /proc/sys."""
+    if not os.path.isdir("/proc/sys/kernel"):
+        return VerisealError(
+            "no-proc-sys",
+            "the kernel's settings cannot be seen from here",
+            path="/proc/sys",
+            remedy="Start it with /proc mounted, and without ProcSubset=pid",
+        )
     return VerisealError(
         "no-builtin-signatures",
         "this kernel cannot check built-in signatures",

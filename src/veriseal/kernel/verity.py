@@ -59,6 +59,16 @@ _FAILURES: dict[int, tuple[str, str, str]] = {
         "fs-verity is switched off on this file system or in this kernel",
         "For ext4: tune2fs -O verity DEVICE, then mount again",
     ),
+    errno.EINVAL: (
+        "bad-descriptor",
+        "the fs-verity descriptor is damaged, or its block size is not for this kernel",
+        "Restore the file from a good copy; before Linux 6.3 only blocks of the page size work",
+    ),
+    errno.EUCLEAN: (
+        "corrupt",
+        "the file system's record of the fs-verity metadata is damaged",
+        "Restore the file from a good copy and check the file system",
+    ),
     errno.EIO: (
         "corrupt",
         "the contents do not match the file's digest, or the disk cannot be read",

@@ -109,6 +109,9 @@ def _check_file(path: str) -> Program:
             raise verity.failure(error, path) from None
     finally:
         os.close(location)
+    # Again, on what is executed: whoever owns this mount namespace may have made up /proc.
+    _require_regular(fd, path)
+    _require_known_filesystem(fd, path)
     digest = verity.measure(fd, path)
     try:
         verity.read_signature(fd, path)

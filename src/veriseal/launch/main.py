@@ -18,6 +18,7 @@ REFUSED = 126
 NOT_FOUND = 127
 USAGE = 2
 
+_DEFECT = "Limits may be too low (ulimit -a); if they are not, report this as a defect"
 _USAGE = """\
 usage: veriseal exec PROGRAM [ARGUMENT...]
 
@@ -33,9 +34,10 @@ exit status: 126 refused, 127 not found, otherwise the program's own
 def main(arguments: list[str]) -> int:
     """Run ``arguments``, the program first. Returns only if nothing was started."""
     process.let_sigint_kill()
-    if arguments[:1] == ["--"]:
+    separated = arguments[:1] == ["--"]
+    if separated:
         arguments = arguments[1:]
-    if not arguments or arguments[0].startswith("-"):
+    if not arguments or (arguments[0].startswith("-") and not separated):
         wanted = arguments[:1] in (["--help"], ["-h"])
         os.write(1 if wanted else 2, _USAGE.encode())
         return 0 if wanted else USAGE
@@ -53,7 +55,7 @@ def main(arguments: list[str]) -> int:
     except Exception as error:
         # Whatever went wrong: nothing was started, and it is said on one line.
         text = f"the launcher failed: {type(error).__name__}: {error}"
-        return _refuse(path, VerisealError("internal", text, path=path))
+        return _refuse(path, VerisealError("internal", text, path=path, remedy=_DEFECT))
 
 
 def _require_isolated() -> None:
@@ -106,29 +108,36 @@ def _refuse(path: str, error: VerisealError) -> int:
 
 
 def _log_refusal(line: str, path: str, digest: str | None, error: VerisealError) -> None:
-    from veriseal import journal
+    try:
+        from veriseal import journal
 
-    journal.send(
-        journal.EXEC_REFUSED,
-        journal.ERROR,
-        line,
-        path=printable(path),
-        digest=digest,
-        reason=error.reason,
-        remedy=error.remedy,
-    )
+        journal.send(
+            journal.EXEC_REFUSED,
+            journal.ERROR,
+            line,
+            path=path,
+            digest=digest,
+            reason=error.reason,
+            remedy=error.remedy,
+        )
+    except Exception:  # noqa: S110
+        # Descriptors or memory may be exhausted; the refusal stands, and was printed.
+        pass
 
 
 def _log_removed(program: checks.Program, names: list[str]) -> None:
-    from veriseal import journal
+    listed = " ".join(names)
+    try:
+        from veriseal import journal
 
-    path = printable(program.path)
-    listed = printable(" ".join(names))
-    journal.send(
-        journal.EXEC_ENVIRONMENT,
-        journal.WARNING,
-        f"{path} is started without these variables of its caller: {listed}",
-        path=path,
-        digest=str(program.digest),
-        variables=listed,
-    )
+        journal.send(
+            journal.EXEC_ENVIRONMENT,
+            journal.WARNING,
+            f"{program.path} is started without these variables of its caller: {listed}",
+            path=program.path,
+            digest=str(program.digest),
+            variables=listed,
+        )
+    except Exception:  # noqa: S110
+        # The variables are gone either way.
+        pass
