@@ -69,7 +69,7 @@ install: ## install the project, below DESTDIR=
 	@install -d '$(ROOT)/usr/bin' '$(ROOT)/usr/lib/veriseal'
 	@tar -C src --exclude=__pycache__ --mode=u=rwX,go=rX -cf - veriseal \
 		| tar -C '$(ROOT)/usr/lib/veriseal' --no-same-owner -xf -
-	@printf '%s\n' '#!/usr/bin/python3 -I' \
+	@printf '%s\n' '#!/usr/bin/python3 -IS' \
 		'import sys' '' \
 		'sys.path.insert(0, "/usr/lib/veriseal")' '' \
 		'from veriseal.__main__ import main' '' \

@@ -9,6 +9,9 @@ def main() -> int:
         from veriseal.launch.main import main as launch
 
         return launch(sys.argv[2:])
+    from veriseal import sitepackages
+
+    sitepackages.make_importable()
     from veriseal.cli.main import main as verbs
 
     return verbs(sys.argv[1:])

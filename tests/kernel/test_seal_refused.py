@@ -159,11 +159,17 @@ def test_a_bad_setting(initrd: str, rsa: Signer, cli: Cli) -> None:
     os.unlink(path)
 
 
-def test_outside_of_an_initrd(initrd: str, rsa: Signer, cli: Cli) -> None:
+def test_outside_of_an_initrd_the_report_stays(initrd: str, rsa: Signer, cli: Cli) -> None:
     helpers.write(f"{initrd}/release.pem", helpers.read(rsa.cert_path))
+    report.write(True, {"keyring": {}})
+    before = helpers.read(report.PATH)
     os.unlink(agent.INITRD_RELEASE)
-    refused(cli, "not-initrd")
+    done = cli("boot", "seal")
     helpers.write(agent.INITRD_RELEASE, b"")
+    assert done.status == 1
+    assert done.err.startswith(f"veriseal: {agent.INITRD_RELEASE}: this is not an initrd")
+    assert helpers.read(report.PATH) == before
+    os.unlink(report.PATH)
 
 
 def test_not_as_root(initrd: str, rsa: Signer) -> None:

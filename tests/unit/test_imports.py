@@ -33,7 +33,8 @@ ALLOWED = {
     "certificate": "errors pem",
     "signature": "errors digest certificate",
     "kernel": "errors digest",
-    "launch": "errors digest report journal kernel",
+    "sitepackages": "",
+    "launch": "errors digest report journal sitepackages kernel",
     "boot": "errors report journal osrelease policy voa pem certificate kernel",
     "build": "errors digest pem merkle certificate signature kernel",
 }

@@ -81,7 +81,14 @@ def _become(program: checks.Program, arguments: list[str]) -> "NoReturn":
         os.set_inheritable(program.fd, True)
     variables, removed = environment.clean(process.initial_environment())
     if removed:
-        _log_removed(program, removed)
+        names = " ".join(removed)
+        _log(
+            False,
+            f"{program.path} is started without these variables of its caller: {names}",
+            path=program.path,
+            digest=str(program.digest),
+            variables=names,
+        )
     try:
         process.execute(fd, argv, variables)
     except OSError as error:
@@ -103,41 +110,21 @@ def _refuse(path: str, error: VerisealError) -> int:
         os.write(2, f"veriseal exec: {line}\n".encode(errors="backslashreplace"))
     except OSError:
         pass  # closed; the journal has the refusal too
-    _log_refusal(line, path, digest, error)
+    _log(True, line, path=path, digest=digest, reason=error.reason, remedy=error.remedy)
     return NOT_FOUND if error.reason == "not-found" else REFUSED
 
 
-def _log_refusal(line: str, path: str, digest: str | None, error: VerisealError) -> None:
+def _log(refused: bool, message: str, **fields: str | None) -> None:
     try:
+        from veriseal import sitepackages
+
+        sitepackages.make_importable()
         from veriseal import journal
 
-        journal.send(
-            journal.EXEC_REFUSED,
-            journal.ERROR,
-            line,
-            path=path,
-            digest=digest,
-            reason=error.reason,
-            remedy=error.remedy,
-        )
+        if refused:
+            journal.send(journal.EXEC_REFUSED, journal.ERROR, message, **fields)
+        else:
+            journal.send(journal.EXEC_ENVIRONMENT, journal.WARNING, message, **fields)
     except Exception:  # noqa: S110
-        # Descriptors or memory may be exhausted; the refusal stands, and was printed.
-        pass
-
-
-def _log_removed(program: checks.Program, names: list[str]) -> None:
-    listed = " ".join(names)
-    try:
-        from veriseal import journal
-
-        journal.send(
-            journal.EXEC_ENVIRONMENT,
-            journal.WARNING,
-            f"{program.path} is started without these variables of its caller: {listed}",
-            path=program.path,
-            digest=str(program.digest),
-            variables=listed,
-        )
-    except Exception:  # noqa: S110
-        # The variables are gone either way.
+        # Descriptors or memory may be exhausted. What was decided stands without a record.
         pass
