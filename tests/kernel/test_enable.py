@@ -162,6 +162,9 @@ def signed_tree(place: str, rsa: Signer, count: int) -> list[str]:
     return paths
 
 
+# Not on btrfs: a process killed while it enables verity can make Linux 6.1 give up the whole file
+# system ("failed to start transaction in verity rollback", then forced read-only).
+@pytest.mark.parametrize("place", ["ext4"], indirect=True)
 def test_killed_in_the_middle_it_can_be_run_again(place: str, rsa: Signer, cli: Cli) -> None:
     paths = signed_tree(place, rsa, 60)
     with helpers.enrolled(rsa):
@@ -189,6 +192,7 @@ def system_time(pid: int) -> float:
     return int(fields[12]) / os.sysconf("SC_CLK_TCK")
 
 
+@pytest.mark.parametrize("place", ["ext4"], indirect=True)
 def test_killed_in_the_middle_of_one_file_it_leaves_that_file_as_it_was(
     place: str, rsa: Signer, cli: Cli
 ) -> None:
