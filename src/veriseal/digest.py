@@ -10,6 +10,9 @@ import struct
 
 from veriseal.errors import VerisealError
 
+MAX_SIGNATURE_SIZE = 16128
+"""Bytes of a built-in signature: FS_VERITY_MAX_SIGNATURE_SIZE, fs/verity/fsverity_private.h."""
+
 
 class Algorithm:
     """A hash algorithm as fs-verity knows it.

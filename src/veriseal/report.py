@@ -31,10 +31,14 @@ def write(sealed: bool, report: dict[str, object], path: str = PATH) -> None:
 
     head = _head(sealed).decode()
     text = head + json.dumps(report, indent=2).removeprefix("{") + "\n"
-    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    directory = os.path.dirname(path)
+    os.makedirs(directory, exist_ok=True)
+    # Every user's launcher reads it, whatever the umask is.
+    os.chmod(directory, 0o755)  # noqa: S103
     temporary = f"{path}.{os.getpid()}"
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     with open(fd, "w", encoding="utf-8") as file:
+        os.fchmod(fd, 0o644)
         file.write(text)
     os.rename(temporary, path)
 

@@ -14,11 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
 from veriseal.certificate import Certificate
-from veriseal.digest import Digest
+from veriseal.digest import MAX_SIGNATURE_SIZE, Digest
 from veriseal.errors import VerisealError
-
-MAX_SIZE = 16128
-"""Bytes: FS_VERITY_MAX_SIGNATURE_SIZE in fs/verity/fsverity_private.h."""
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
@@ -106,13 +103,14 @@ def make(digest: Digest, key: PrivateKey, certificate: Certificate) -> bytes:
 def inspect(der: bytes, path: str | None = None) -> SignatureInfo:
     """Parse a built-in signature, strictly; ``path`` is for the error alone.
 
-    Strictly: DER with nothing behind it, at most `MAX_SIZE` bytes, one signer, no content, no
-    attributes, no certificates or revocation lists. The kernel would take some of these.
+    Strictly: DER with nothing behind it, at most `MAX_SIGNATURE_SIZE` bytes, one signer, no
+    content, no attributes, no certificates or revocation lists. The kernel would take some of
+    these.
 
     Raises VerisealError (``malformed-signature``).
     """
-    if not 0 < len(der) <= MAX_SIZE:
-        raise _malformed(path, f"1 to {MAX_SIZE} bytes", f"{len(der)} bytes")
+    if not 0 < len(der) <= MAX_SIGNATURE_SIZE:
+        raise _malformed(path, f"1 to {MAX_SIGNATURE_SIZE} bytes", f"{len(der)} bytes")
     try:
         outer = cms.ContentInfo.load(der, strict=True)
         # Parses everything and writes it again: only DER comes back the same.

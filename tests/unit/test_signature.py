@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from veriseal import signature
 from veriseal.certificate import Certificate, load
-from veriseal.digest import SHA256, SHA512, Algorithm, Digest
+from veriseal.digest import MAX_SIGNATURE_SIZE, SHA256, SHA512, Algorithm, Digest
 from veriseal.errors import VerisealError
 from veriseal.merkle import Parameters, data_digest
 
@@ -220,10 +220,10 @@ def test_encodings_and_sizes(signer: Signer) -> None:
         # The same length in three bytes; then of indefinite length.
         b"\x30\x83" + length.to_bytes(3, "big") + good[4:],
         b"\x30\x80" + good[4:] + b"\0\0",
-        good + bytes(signature.MAX_SIZE),
+        good + bytes(MAX_SIGNATURE_SIZE),
         b"\x30\x80" * 8000,
         b"\xa0\x80" * 8000,
-        b"\x30" * signature.MAX_SIZE,
+        b"\x30" * MAX_SIGNATURE_SIZE,
         b"-----BEGIN PKCS7-----\n",
     ):
         assert refusal(bad).reason == "malformed-signature"

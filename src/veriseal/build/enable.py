@@ -15,7 +15,7 @@ from veriseal.build import files
 from veriseal.build.digests import Compute, OnPart, each, open_regular
 from veriseal.build.sign import SUFFIX, name_by_digest
 from veriseal.certificate import Certificate
-from veriseal.digest import Digest
+from veriseal.digest import MAX_SIGNATURE_SIZE, Digest
 from veriseal.errors import VerisealError
 from veriseal.kernel import verity
 from veriseal.merkle import Parameters
@@ -63,7 +63,7 @@ class Signatures:
         else:
             source = path + SUFFIX
         try:
-            der = files.read(source, signature.MAX_SIZE)
+            der = files.read(source, MAX_SIGNATURE_SIZE)
         except FileNotFoundError:
             if self._file is not None:
                 raise

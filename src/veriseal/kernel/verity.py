@@ -1,7 +1,8 @@
 """The fs-verity ioctls: measure, read the built-in signature, enable.
 
 On the launcher's path. Source: Documentation/filesystems/fsverity.rst and
-include/uapi/linux/fsverity.h. All integers are in the machine's byte order.
+include/uapi/linux/fsverity.h. All integers are in the machine's byte order. The request numbers
+are those of architectures with asm-generic/ioctl.h, such as x86, arm64 and riscv.
 """
 
 import array
@@ -10,11 +11,8 @@ import fcntl
 import os
 import struct
 
-from veriseal.digest import Algorithm, Digest, algorithm_by_number
+from veriseal.digest import MAX_SIGNATURE_SIZE, Algorithm, Digest, algorithm_by_number
 from veriseal.errors import VerisealError
-
-MAX_SIGNATURE_SIZE = 16128
-"""Bytes: FS_VERITY_MAX_SIGNATURE_SIZE in fs/verity/fsverity_private.h."""
 
 _IOC_ENABLE_VERITY = 0x40806685
 _IOC_MEASURE_VERITY = 0xC0046686
