@@ -85,7 +85,9 @@ def run(
             ],
             console=logs.console,
             # systemd colours its messages for any terminal that is not called dumb.
-            append="TERM=dumb",
+            # The kernel patches its own text while it starts, and with two processors QEMU's
+            # emulation now and then trips over that; files/run brings up the others.
+            append="TERM=dumb maxcpus=1",
             channels={
                 "veriseal.up": scratch / "up",
                 "veriseal.stdout": logs.stdout,
