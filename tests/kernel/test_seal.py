@@ -65,25 +65,40 @@ def test_every_step_is_in_the_journal_under_its_own_id(sealed: Sealed) -> None:
     assert logged(journal.SEAL_FAILED) == []
 
 
-def test_the_screen_shows_the_same_steps(sealed: Sealed) -> None:
-    assert f"veriseal: ignored {helpers.VOA}/README" in sealed.output.err
-    assert f"veriseal: ignored {helpers.VOA}/revoked.pem: masked" in sealed.output.err
-    assert sealed.output.err.endswith("veriseal: sealed with 5 certificates\n")
+AGENT = (helpers.VERISEAL, "boot", "seal")
 
 
-def test_a_second_run_checks_and_passes(sealed: Sealed) -> None:
-    again = helpers.run([helpers.VERISEAL, "boot", "seal"])
-    assert again.status == 0, again.err
-    assert "already sealed in this boot: 5 keys, unchanged" in again.err
+def test_without_a_screen_the_agent_is_silent(sealed: Sealed) -> None:
+    assert (sealed.output.out, sealed.output.err) == (b"", "")
+
+
+def test_a_second_run_checks_and_passes_and_a_screen_shows_it(sealed: Sealed) -> None:
+    again = helpers.run(["script", "--quiet", "--return", "-c", " ".join(AGENT), "/dev/null"])
+    shown = again.out.decode()
+    assert again.status == 0, shown
+    assert f"veriseal: ignored {helpers.VOA}/README: its name does not end in .pem" in shown
+    assert f"veriseal: ignored {helpers.VOA}/revoked.pem: masked" in shown
+    assert "already sealed in this boot: 5 keys, unchanged" in shown
     written = json.loads(helpers.read(report.PATH))
     assert written["keyring"] == sealed.report["keyring"]
+
+
+def test_a_sealed_keyring_without_its_report_is_somebody_elses(sealed: Sealed) -> None:
+    before = helpers.read(report.PATH)
+    os.unlink(report.PATH)
+    done = helpers.run(AGENT)
+    failure = report.read()["failure"]
+    helpers.write(report.PATH, before)
+    assert done.status == 1
+    assert isinstance(failure, dict)
+    assert failure["reason"] == "sealed-by-another"
 
 
 def test_a_second_run_with_other_certificates_is_refused(sealed: Sealed, stranger: Signer) -> None:
     before = helpers.read(report.PATH)
     extra = helpers.write(f"{helpers.VOA}/stranger.pem", helpers.read(stranger.cert_path))
     try:
-        done = helpers.run([helpers.VERISEAL, "boot", "seal"])
+        done = helpers.run(AGENT)
         assert done.status == 1
         assert "sealed in this boot with other certificates" in done.err
         assert stranger.certificate.fingerprint in done.err
