@@ -86,9 +86,9 @@ def find(
 
 def _directory(load_path: str, *parts: str) -> str:
     """Join the parts. Raises VerisealError ``bad-symlink`` if a directory among them is a link."""
-    directory = load_path
-    for part in ("", *parts):
-        directory = os.path.join(directory, part) if part else directory
+    directory = ""
+    for part in (load_path, *parts):
+        directory = os.path.join(directory, part)
         if os.path.islink(directory):
             raise VerisealError(
                 "bad-symlink",

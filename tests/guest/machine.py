@@ -17,7 +17,6 @@ from pathlib import Path
 from . import accel, packages
 from .store import GuestError
 
-SECTOR = 512
 POLL_SECONDS = 0.02
 
 

@@ -61,8 +61,3 @@ def reopen(location: int) -> int:
     This is where the kernel checks a built-in signature. Raises OSError.
     """
     return os.open(f"/proc/self/fd/{location}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
-
-
-def real_path(fd: int) -> str:
-    """Where the kernel says that ``fd`` is, for messages. Raises OSError."""
-    return os.readlink(f"/proc/self/fd/{fd}")
