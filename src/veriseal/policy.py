@@ -1,29 +1,60 @@
 """The settings: one table, read from TOML. An unknown key is an error, never a guess."""
 
 import tomllib
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from veriseal import pattern
 from veriseal.errors import VerisealError
 
-PATHS = ("/usr/lib/veriseal/veriseal.toml", "/etc/veriseal/veriseal.toml")
-"""Later files override single keys of earlier ones."""
+FILES = ("usr/lib/veriseal/veriseal.toml", "etc/veriseal/veriseal.toml")
+"""Below the root of a system. Later files override single keys of earlier ones."""
+
+PATHS = tuple(f"/{name}" for name in FILES)
+
+EXCLUSIVE = tuple(
+    # Where programs, libraries and units are, also where / and /usr are not merged.
+    "/usr /bin /sbin /lib* /etc/ld.so.* "
+    # Units, drop-ins, generators, and what else systemd and its parts read at boot.
+    "/etc/systemd /etc/xdg/systemd /etc/init.d /etc/rc.d /etc/rc?.d /etc/rc.local /etc/inittab "
+    "/etc/fstab /etc/crypttab /etc/veritytab /etc/integritytab /etc/repart.d /etc/sysupdate.d "
+    "/etc/udev /etc/modprobe.d /etc/modules /etc/modules-load.d /etc/sysctl.conf /etc/sysctl.d "
+    "/etc/tmpfiles.d /etc/sysusers.d /etc/binfmt.d /etc/environment /etc/environment.d "
+    "/etc/dbus-1 /etc/polkit-1 "
+    # System extensions are mounted over /usr and /etc.
+    "/etc/extensions /etc/confexts /var/lib/extensions /var/lib/extensions.mutable "
+    "/var/lib/confexts /var/lib/confexts.mutable".split()
+)
+"""Exclusive by default: nothing may be there that the manifest does not list."""
 
 
 class Policy(NamedTuple):
-    """The settings that count.
+    """The settings that count. The manual page describes each under its name in the file.
 
     Attributes:
-        releases: further releases, named as VOA names them (``fedora:44``), whose certificates
-            are enrolled besides those of the running one. Fill in the next release before an
-            upgrade, keep the previous one until nothing needs it.
-        context: the VOA context directory.
+        releases, context: [trust]: further VOA names (``fedora:44``) whose certificates are
+            enrolled, and the VOA context directory.
+        keyring, root, mode, signatures_needed, verity: [boot]: whether the kernel must check
+            signatures (``require``) or nothing but the manifest counts (``off``); whether the
+            root is a ``tree`` or ``composefs``; whether a finding fails the boot (``enforce``)
+            or not (``report``); how many certificates must have signed the manifest; which
+            files must have verity: those that the ``manifest`` says, or ``all``.
+        require: [launch]: what a program must have: a place in the ``manifest``, a
+            ``signature``, or ``both``.
+        exclusive, sign, mutable: [build]: patterns, see `pattern`.
     """
 
     releases: tuple[str, ...] = ()
     context: str = "default"
-
-
-_TABLE: dict[str, dict[str, type]] = {"trust": {"releases": list, "context": str}}
+    keyring: str = "require"
+    root: str = "tree"
+    mode: str = "enforce"
+    signatures_needed: int = 1
+    verity: str = "manifest"
+    require: str = "both"
+    exclusive: tuple[str, ...] = EXCLUSIVE
+    sign: tuple[str, ...] = EXCLUSIVE
+    mutable: tuple[str, ...] = ()
 
 
 def load(paths: tuple[str, ...] = PATHS) -> Policy:
@@ -31,46 +62,113 @@ def load(paths: tuple[str, ...] = PATHS) -> Policy:
 
     Raises VerisealError ``bad-configuration``.
     """
-    policy = Policy()
+    settings: dict[str, Any] = {}
     for path in paths:
         try:
             with open(path, "rb") as file:
-                document = tomllib.load(file)
+                data = file.read()
         except FileNotFoundError:
             continue
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise _bad(path, f"not TOML: {error}") from None
-        policy = policy._replace(**_settings(document, path))
-    return policy
+        settings |= parse(data, path)
+    return make(settings)
 
 
-def _settings(document: dict[str, Any], path: str) -> dict[str, Any]:
+def parse(data: bytes, path: str) -> dict[str, Any]:
+    """The settings in one file, by the names of `Policy`. Raises VerisealError."""
+    try:
+        document = tomllib.loads(data.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _bad(path, f"not TOML: {error}") from None
     settings: dict[str, Any] = {}
     for section, values in document.items():
         known = _TABLE.get(section)
         if known is None or not isinstance(values, dict):
             raise _bad(path, "unknown section", expected=", ".join(_TABLE), found=section)
         for key, value in values.items():
-            expected = known.get(key)
-            if expected is None:
+            check = known.get(key)
+            if check is None:
                 raise _bad(path, f"unknown key in [{section}]", ", ".join(known), key)
-            if not isinstance(value, expected):
-                raise _bad(path, f"{section}.{key}: wrong type", expected.__name__, repr(value))
-            for text in value if isinstance(value, list) else [value]:
-                _check_component(text, f"{section}.{key}", path)
-            settings[key] = tuple(value) if isinstance(value, list) else value
+            try:
+                settings[key] = check(value)
+            except _WrongValueError as error:
+                raise _bad(path, f"{section}.{key}: wrong value", str(error), repr(value)) from None
     return settings
 
 
-def _check_component(text: object, name: str, path: str) -> None:
-    # Each becomes one component of a path.
+def make(settings: dict[str, Any]) -> Policy:
+    """The policy of merged `parse` results. Raises VerisealError ``bad-configuration``."""
+    settings = dict(settings)
+    if "exclusive" in settings:
+        settings["exclusive"] = (*EXCLUSIVE, *settings["exclusive"])
+        settings.setdefault("sign", settings["exclusive"])
+    policy = Policy(**settings)
+    if policy.keyring == "off" and policy.require == "signature":
+        raise VerisealError(
+            "bad-configuration",
+            'boot.keyring = "off" and launch.require = "signature" leave nothing to check',
+            remedy='Say launch.require = "manifest", or boot.keyring = "require"',
+        )
+    return policy
+
+
+class _WrongValueError(Exception):
+    """Its text is what was expected."""
+
+
+def _one_of(*choices: str) -> Callable[[object], str]:
+    def check(value: object) -> str:
+        if not isinstance(value, str) or value not in choices:
+            raise _WrongValueError(" or ".join(f'"{choice}"' for choice in choices))
+        return value
+
+    return check
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or not 1 <= value <= 64:
+        raise _WrongValueError("a number from 1 to 64")
+    return value
+
+
+def _component(value: object) -> str:
+    # It becomes one component of a path.
     if (
-        not isinstance(text, str)
-        or text in ("", ".", "..")
-        or "/" in text
-        or not text.isprintable()
+        not isinstance(value, str)
+        or value in ("", ".", "..")
+        or "/" in value
+        or not value.isprintable()
     ):
-        raise _bad(path, f"{name}: not a directory name", "a name without '/'", repr(text))
+        raise _WrongValueError("a name without '/'")
+    return value
+
+
+def _components(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise _WrongValueError("a list of names without '/'")
+    return tuple(_component(one) for one in value)
+
+
+def _patterns(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise _WrongValueError("a list of absolute paths")
+    try:
+        return pattern.Patterns(value).texts
+    except VerisealError as error:
+        raise _WrongValueError(f"{error.expected}, not {error.found}") from None
+
+
+_TABLE: dict[str, dict[str, Callable[[object], Any]]] = {
+    "trust": {"releases": _components, "context": _component},
+    "boot": {
+        "keyring": _one_of("require", "off"),
+        "root": _one_of("tree", "composefs"),
+        "mode": _one_of("enforce", "report"),
+        "signatures_needed": _count,
+        "verity": _one_of("manifest", "all"),
+    },
+    "launch": {"require": _one_of("both", "manifest", "signature")},
+    "build": {"exclusive": _patterns, "sign": _patterns, "mutable": _patterns},
+}
 
 
 def _bad(

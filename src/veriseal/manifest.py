@@ -1,0 +1,283 @@
+"""The manifest: the signed statement about one version of a release, and its checks. Pure.
+
+A small JSON file. What is signed is its fs-verity digest, with the same signature as that of a
+program; what it says of the tree is the fs-verity digest of the tree list.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from veriseal import merkle, pattern, signature
+from veriseal.certificate import Certificate
+from veriseal.digest import Digest, algorithm
+from veriseal.errors import VerisealError
+from veriseal.merkle import Parameters
+
+DIRECTORY = "usr/lib/veriseal/manifest"
+"""Of an installed tree, below its root."""
+
+NAME = "manifest.json"
+TREE_LIST = "tree.dump"
+FORMAT = "veriseal-manifest"
+SCHEMA = 1
+MAX_SIZE = 1 << 20
+MAX_TREE_LIST_SIZE = 1 << 28
+"""Bytes, both."""
+MAX_SIGNATURES = 64
+_MAX_NUMBER = (1 << 63) - 1
+
+PARAMETERS = Parameters()
+"""How the manifest and the tree list themselves are digested: SHA-256, 4096 bytes, no salt."""
+
+
+class Manifest(NamedTuple):
+    """One version of a release.
+
+    Attributes:
+        os: as VOA names it, such as ``fedora:43``.
+        version: only grows.
+        created: seconds since 1970.
+        tree, size: the fs-verity digest and the bytes of the tree list; None and 0 for an image.
+        image: the fs-verity digest of a composefs image; None for a tree.
+        parameters: how the files of the tree are digested.
+        exclusive, mutable, signed: patterns, see `pattern`: where nothing else may be, what is
+            not checked, what must have verity and, where the kernel looks, a signature.
+        revoked: digests that no file may have.
+    """
+
+    os: str
+    version: int
+    created: int
+    tree: Digest | None = None
+    size: int = 0
+    image: Digest | None = None
+    parameters: Parameters = PARAMETERS
+    exclusive: tuple[str, ...] = ()
+    mutable: tuple[str, ...] = ()
+    signed: tuple[str, ...] = ()
+    revoked: tuple[Digest, ...] = ()
+
+
+def serialize(manifest: Manifest) -> bytes:
+    """The file; the same manifest gives the same bytes."""
+    document: dict[str, Any] = {
+        "format": FORMAT,
+        "schema": SCHEMA,
+        "os": manifest.os,
+        "version": manifest.version,
+        "created": manifest.created,
+    }
+    if manifest.image is not None:
+        document["image"] = {"digest": str(manifest.image)}
+    else:
+        parameters = manifest.parameters
+        document["tree"] = {"digest": str(manifest.tree), "size": manifest.size}
+        document["verity"] = {
+            "algorithm": parameters.algorithm.name,
+            "block_size": parameters.block_size,
+            "salt": parameters.salt.hex(),
+        }
+        document["exclusive"] = list(manifest.exclusive)
+        document["mutable"] = list(manifest.mutable)
+        document["signed"] = list(manifest.signed)
+    document["revoked"] = [str(one) for one in manifest.revoked]
+    return (json.dumps(document, indent=2) + "\n").encode()
+
+
+def parse(data: bytes, path: str) -> Manifest:
+    """The manifest in ``data``, the contents of ``path``. Nothing of it is verified.
+
+    Raises VerisealError ``bad-manifest``; an unknown key is an error.
+    """
+    if len(data) > MAX_SIZE:
+        raise _bad(path, "too large", f"at most {MAX_SIZE} bytes", f"{len(data)} bytes")
+    try:
+        document = json.loads(data.decode(), object_pairs_hook=_without_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise _bad(path, f"not JSON: {error}") from None
+    fields = _Fields(document, path, "the manifest")
+    head = (fields.take("format"), fields.take("schema"))
+    if head != (FORMAT, SCHEMA):
+        raise _bad(path, "not a manifest of a known format", f"{FORMAT} {SCHEMA}", f"{head}")
+    values: dict[str, Any] = {
+        "os": fields.text("os"),
+        "version": fields.number("version", 1),
+        "created": fields.number("created", 0),
+        "revoked": tuple(_digest(one, path) for one in fields.texts("revoked")),
+    }
+    if "image" in fields.left:
+        image = _Fields(fields.take("image"), path, "image")
+        values["image"] = _digest(image.text("digest"), path)
+        image.end()
+    else:
+        values |= _tree_values(fields, path)
+    fields.end()
+    return Manifest(**values)
+
+
+def _tree_values(fields: "_Fields", path: str) -> dict[str, Any]:
+    tree = _Fields(fields.take("tree"), path, "tree")
+    verity = _Fields(fields.take("verity"), path, "verity")
+    values: dict[str, Any] = {
+        "tree": _digest(tree.text("digest"), path),
+        "size": tree.number("size", 1, MAX_TREE_LIST_SIZE),
+    }
+    try:
+        values["parameters"] = Parameters(
+            algorithm(verity.text("algorithm")),
+            verity.number("block_size", 1),
+            bytes.fromhex(verity.text("salt", may_be_empty=True)),
+        )
+        for name in ("exclusive", "mutable", "signed"):
+            values[name] = pattern.Patterns(fields.texts(name)).texts
+    except (ValueError, VerisealError) as error:
+        raise _bad(path, str(error)) from None
+    if values["tree"].algorithm is not PARAMETERS.algorithm:
+        raise _bad(path, "the tree list's digest", PARAMETERS.algorithm, values["tree"])
+    tree.end()
+    verity.end()
+    return values
+
+
+def check_signatures(
+    data: bytes,
+    signatures: Mapping[str, bytes],
+    certificates: Sequence[Certificate],
+    needed: int,
+    path: str,
+) -> list[Certificate]:
+    """The certificates that signed ``data``, the contents of ``path``: at least ``needed``.
+
+    ``signatures`` are DER by file name. Each certificate counts once, however many files hold
+    its signature. A file that is not a signature by one of ``certificates`` counts for nothing.
+
+    Raises VerisealError ``manifest-not-signed`` saying what is wrong with each file.
+    """
+    digest = merkle.data_digest(data, PARAMETERS)
+    signers: dict[str, Certificate] = {}
+    why: list[str] = []
+    for name, der in signatures.items():
+        try:
+            signer = _signer(der, digest, certificates, name)
+            signers[signer.fingerprint] = signer
+        except VerisealError as error:
+            why.append(str(error))
+    if len(signers) < needed:
+        raise VerisealError(
+            "manifest-not-signed",
+            f"the manifest is not signed by {needed} of the certificates that count",
+            path=path,
+            expected=f"{needed} of: " + ", ".join(one.subject for one in certificates),
+            found="; ".join([*(one.subject for one in signers.values()), *why]) or "no signature",
+            remedy="Install the manifest of this release with its signatures, "
+            "or boot an initrd that has the certificate of its signer",
+        )
+    return list(signers.values())
+
+
+def _signer(
+    der: bytes, digest: Digest, certificates: Iterable[Certificate], name: str
+) -> Certificate:
+    info = signature.inspect(der, name)
+    for certificate in certificates:
+        if info.names(certificate):
+            signature.verify(der, digest, certificate, name)
+            return certificate
+    raise VerisealError(
+        "not-enrolled", "signed by a certificate that does not count", path=name, found=info.signer
+    )
+
+
+def check_os(manifest: Manifest, names: Sequence[str], path: str) -> None:
+    """Raise VerisealError ``other-os`` unless the manifest is of one of ``names``."""
+    if manifest.os not in names:
+        raise VerisealError(
+            "other-os",
+            "the manifest is of another operating system or release",
+            path=path,
+            expected=" or ".join(names),
+            found=manifest.os,
+            remedy="After an upgrade, rebuild the initrd: it goes by its own copy of os-release",
+        )
+
+
+def check_version(manifest: Manifest, floor: int, path: str) -> None:
+    """Raise VerisealError ``rolled-back`` if the manifest is older than version ``floor``."""
+    if manifest.version < floor:
+        raise VerisealError(
+            "rolled-back",
+            "the manifest is older than one this machine has known",
+            path=path,
+            expected=f"version {floor} or newer",
+            found=f"version {manifest.version}",
+            remedy="Install the newer release again, or boot the older one's own initrd",
+        )
+
+
+class _Fields:
+    """The keys of a JSON object; each is taken once, and `end` says which are left."""
+
+    def __init__(self, value: object, path: str, name: str) -> None:
+        if not isinstance(value, dict):
+            raise _bad(path, f"{name}: not an object")
+        self.left: dict[str, object] = dict(value)
+        self._path = path
+        self._name = name
+
+    def take(self, key: str) -> object:
+        if key not in self.left:
+            raise _bad(self._path, f"{self._name}: {key} is missing")
+        return self.left.pop(key)
+
+    def text(self, key: str, may_be_empty: bool = False) -> str:
+        value = self.take(key)
+        if not isinstance(value, str) or not (value or may_be_empty):
+            raise _bad(self._path, f"{self._name}: {key}", "text", repr(value))
+        return value
+
+    def texts(self, key: str) -> list[str]:
+        value = self.take(key)
+        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+            raise _bad(self._path, f"{self._name}: {key}", "a list of texts", repr(value))
+        return value
+
+    def number(self, key: str, least: int, most: int = _MAX_NUMBER) -> int:
+        value = self.take(key)
+        # bool is an int, and is not meant.
+        if type(value) is not int or not least <= value <= most:
+            wanted = f"a number from {least} to {most}"
+            raise _bad(self._path, f"{self._name}: {key}", wanted, repr(value))
+        return value
+
+    def end(self) -> None:
+        if self.left:
+            raise _bad(self._path, f"{self._name}: unknown key", found=", ".join(self.left))
+
+
+def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key is given twice")
+    return found
+
+
+def _digest(text: str, path: str) -> Digest:
+    try:
+        digest = Digest.parse(text)
+    except VerisealError as error:
+        raise _bad(path, error.problem, error.expected, error.found) from None
+    if str(digest) != text:
+        raise _bad(path, "not a digest as it is written", str(digest), text)
+    return digest
+
+
+def _bad(path: str, problem: str, expected: object = None, found: object = None) -> VerisealError:
+    return VerisealError(
+        "bad-manifest",
+        problem,
+        path=path,
+        expected=expected,
+        found=found,
+        remedy="Make it again with: veriseal build",
+    )
