@@ -38,8 +38,8 @@ def source(suite: str) -> str:
     return f"deb [signed-by={KEYRING}] {uri()} {suite} main"
 
 
-def download(meta: str, suite: str, into: Path) -> list[Path]:
-    """Download the packages with the kernel that a meta package (linux-image-amd64) stands for.
+def download(package: str, suite: str, into: Path, parts: str) -> list[Path]:
+    """Download a package and, of what it depends on, the packages whose names match `parts`.
 
     apt gets a configuration and lists of its own under `into`, so nothing of this machine changes.
     """
@@ -64,20 +64,16 @@ def download(meta: str, suite: str, into: Path) -> list[Path]:
     }.items():
         options += ["-o", f"{key}={value}"]
     command(["apt-get", "-qq", *options, "update"])
-    # One package in Debian 12 and 13, several in newer ones: image, modules and their base.
-    names = [meta]
+    # The parts may have parts: a kernel is one package in Debian 12 and 13, several in newer ones.
+    names = [package]
     for name in names:
         described = command(["apt-cache", *options, "show", "--no-all-versions", name])
         depends = re.search(r"^(?:Pre-)?Depends: (.*)", described, re.MULTILINE)
-        found = (
-            re.findall(r"\blinux-(?:image|modules|base|binary)-[^ ,]+", depends[1])
-            if depends
-            else []
-        )
+        found = re.findall(rf"\b{parts}", depends[1]) if depends else []
         names += [new for new in dict.fromkeys(found) if new not in names]
     if len(names) == 1:
-        raise GuestError(f"package {meta} of {suite} depends on no kernel package")
-    command(["apt-get", "-qq", *options, "download", *names[1:]], cwd=into)
+        raise GuestError(f"package {package} of {suite} depends on nothing that matches {parts}")
+    command(["apt-get", "-qq", *options, "download", *names], cwd=into)
     return sorted(into.glob("*.deb"))
 
 

@@ -27,11 +27,14 @@ PACKAGES = (
     # For hostile files: a preloaded library, a FUSE file system that answers ioctls.
     *("gcc", "libc6-dev", "fuse3", "libfuse3-dev", "python3-fusepy", "pkgconf"),
 )
+# Not in Debian 13, but its packages of Debian's newest suite install there as they are.
+COMPOSEFS = ("composefs", "sid", r"libcomposefs\d+")
 # Nobody reads manuals in the guest; without them the image is a third smaller.
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 
 # The cloud flavour has fs-verity with built-in signatures and few drivers, so it starts faster.
 FLAVOUR = "linux-image-cloud-amd64"
+KERNEL_PARTS = r"linux-(?:image|modules|base|binary)-[^ ,]+"
 KERNELS = {"debian13": "trixie", "debian12": "bookworm", "backports": "trixie-backports"}
 DEFAULT_KERNEL = "debian13"
 REQUIRED = (
@@ -72,7 +75,9 @@ class Guest(NamedTuple):
 def debian() -> Path:
     """The unpacked Debian tree, without a kernel. Not to be written to: see `tree`."""
 
-    def make(part: Path, _scratch: Path) -> None:
+    def make(part: Path, scratch: Path) -> None:
+        name, suite, parts = COMPOSEFS
+        fetched = mirror.download(name, suite, scratch / "apt", parts)
         say(f"building the Debian {SUITE} tree (about a minute)")
         skip = [f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT]
         command([
@@ -80,13 +85,16 @@ def debian() -> Path:
             f"--include={','.join(PACKAGES)}", "--aptopt=Acquire::Languages \"none\"",
             "--aptopt=APT::Install-Recommends \"false\"", *skip, SUITE, part, mirror.source(SUITE),
         ])  # fmt: skip
+        # dpkg refuses them if this suite ever lacks what they need.
+        omit = [f"--path-exclude={pattern}" for pattern in LEFT_OUT]
+        command(["dpkg", f"--root={part}", *omit, "--install", *fetched])
 
     if platform.machine() != "x86_64":
         raise GuestError(f"the guest is an x86-64 machine, this one is {platform.machine()}")
     if os.geteuid() != 0:
         raise GuestError("the guest's root file system can only be built as root")
     packages.install(["guest"])
-    return built("root", [SUITE, PACKAGES, LEFT_OUT], make)
+    return built("root", [SUITE, PACKAGES, COMPOSEFS, LEFT_OUT], make)
 
 
 def kernel(name: str = DEFAULT_KERNEL) -> Kernel:
@@ -98,7 +106,7 @@ def kernel(name: str = DEFAULT_KERNEL) -> Kernel:
     def make(part: Path, scratch: Path) -> None:
         say(f"fetching the {name} kernel ({FLAVOUR} of {suite})")
         files = scratch / "files"
-        mirror.extract(mirror.download(FLAVOUR, suite, scratch / "apt"), files)
+        mirror.extract(mirror.download(FLAVOUR, suite, scratch / "apt", KERNEL_PARTS), files)
         # Debian 12 has its modules in /lib, Debian 13 in /usr/lib.
         found = [*files.glob("usr/lib/modules/*"), *files.glob("lib/modules/*")][0]
         release = found.name
