@@ -1,9 +1,13 @@
-"""The regular files of a tree: on one file system, following no symbolic link."""
+"""The contents of a tree, in the order of a tree list; and the regular files among them."""
 
 import os
-from collections.abc import Iterator, Sequence
+import stat
+from collections.abc import Callable, Sequence
 
 from veriseal.errors import VerisealError
+
+Visit = Callable[[str, os.stat_result], bool]
+"""Told the path and the status of an entry; says whether to go on below it, if that can be."""
 
 
 class Found:
@@ -11,7 +15,7 @@ class Found:
 
     Attributes:
         named: paths that were given as files.
-        inside: paths found in trees, sorted by name within each directory.
+        inside: paths found in trees, each tree depth-first, siblings by the bytes of their names.
         again: paths of either kind that are further names of the same files.
         errors: why a part of a tree could not be read.
     """
@@ -31,44 +35,60 @@ def find(paths: Sequence[str]) -> Found:
     """
     found = Found()
     seen: set[tuple[int, int]] = set()
+
+    def add(path: str, status: os.stat_result, to: list[str]) -> None:
+        identity = (status.st_dev, status.st_ino)
+        (found.again if identity in seen else to).append(path)
+        seen.add(identity)
+
     for path in paths:
         try:
-            status = os.stat(path, follow_symlinks=False)
+            top = os.stat(path, follow_symlinks=False)
         except OSError as error:
             found.errors.append(_error(error, path))
             continue
-        if os.path.isdir(path) and not os.path.islink(path):
-            for entry, identity in _walk(path, status.st_dev, found.errors):
-                (found.again if identity in seen else found.inside).append(entry)
-                seen.add(identity)
+
+        def visit(path: str, status: os.stat_result, device: int = top.st_dev) -> bool:
+            if stat.S_ISREG(status.st_mode) and status.st_dev == device:
+                add(path, status, found.inside)
+            return status.st_dev == device
+
+        if stat.S_ISDIR(top.st_mode):
+            below(path, visit, found.errors)
         else:
-            identity = (status.st_dev, status.st_ino)
-            (found.again if identity in seen else found.named).append(path)
-            seen.add(identity)
+            add(path, top, found.named)
     return found
 
 
-def _walk(
-    top: str, device: int, errors: list[VerisealError]
-) -> Iterator[tuple[str, tuple[int, int]]]:
-    waiting = [top]
+def below(top: str, visit: Visit, errors: list[VerisealError]) -> None:
+    """Call ``visit`` for everything below the directory ``top``, following no symbolic link.
+
+    Depth-first, siblings by the bytes of their names. What cannot be read goes to ``errors``.
+    """
+    waiting = _listing(top, errors)
     while waiting:
-        directory = waiting.pop()
+        entry = waiting.pop()
         try:
-            with os.scandir(directory) as listing:
-                entries = sorted(listing, key=lambda entry: os.fsencode(entry.name))
-            below = []
-            for entry in entries:
-                status = entry.stat(follow_symlinks=False)
-                if status.st_dev != device:
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    below.append(entry.path)
-                elif entry.is_file(follow_symlinks=False):
-                    yield entry.path, (status.st_dev, status.st_ino)
-            waiting.extend(reversed(below))
+            status = entry.stat(follow_symlinks=False)
         except OSError as error:
-            errors.append(_error(error, directory))
+            errors.append(_error(error, entry.path))
+            continue
+        if visit(entry.path, status) and stat.S_ISDIR(status.st_mode):
+            waiting.extend(_listing(entry.path, errors))
+
+
+def _listing(directory: str, errors: list[VerisealError]) -> list[os.DirEntry[str]]:
+    """The entries of ``directory``, the last one first."""
+    try:
+        with os.scandir(directory) as listing:
+            return sorted(listing, key=_name, reverse=True)
+    except OSError as error:
+        errors.append(_error(error, directory))
+        return []
+
+
+def _name(entry: os.DirEntry[str]) -> bytes:
+    return os.fsencode(entry.name)
 
 
 def _error(error: OSError, path: str) -> VerisealError:
