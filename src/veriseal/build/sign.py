@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
-from veriseal import signature
-from veriseal.build import files
+from veriseal.build import files, signer
 from veriseal.build.digests import Compute, OnPart, digest_of, each
-from veriseal.certificate import Certificate
+from veriseal.build.signer import Signer
 from veriseal.digest import Digest
 from veriseal.errors import VerisealError
 from veriseal.merkle import Parameters
-from veriseal.signature import PrivateKey
 
 SUFFIX = ".sig"
 
@@ -25,24 +23,27 @@ def name_by_digest(digest: Digest) -> str:
 def sign(
     paths: Sequence[str],
     parameters: Parameters,
-    key: PrivateKey,
-    certificate: Certificate,
+    by: Signer,
     place: Callable[[str, Digest], str],
     on_part: OnPart | None = None,
 ) -> Iterator[tuple[str, Digest | VerisealError]]:
     """Write a signature of each of ``paths`` to where ``place`` says, given path and digest.
 
     Yields each path with its digest, or with why it is not signed, in order. Each signature is
-    written whole or not at all. ``key`` must be that of ``certificate``.
+    written whole or not at all.
+
+    Raises VerisealError ``signer-failed``: that would meet every file.
     """
 
     def act(path: str, compute: Compute) -> bytes:
         digest = digest_of(path, compute)
-        files.replace(place(path, digest), signature.make(digest, key, certificate))
+        files.replace(place(path, digest), by.sign(digest))
         return digest.value
 
     for path, value in each(paths, parameters, act, on_part):
         if isinstance(value, VerisealError):
+            if value.reason == signer.FAILED:
+                raise value
             yield path, value
         else:
             yield path, Digest(parameters.algorithm, value)

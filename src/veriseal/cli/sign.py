@@ -3,10 +3,8 @@
 import argparse
 import os
 
-from veriseal import certificate, pem
-from veriseal.build import files, keys
 from veriseal.build.sign import SUFFIX, name_by_digest, sign
-from veriseal.cli import parameters, passphrase
+from veriseal.cli import parameters, signer
 from veriseal.cli.progress import Progress
 from veriseal.digest import Digest
 from veriseal.errors import UsageError, VerisealError, printable
@@ -15,13 +13,12 @@ from veriseal.errors import UsageError, VerisealError, printable
 def configure(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's arguments."""
     parser.add_argument("files", nargs="+", metavar="FILE")
-    parser.add_argument("--key", required=True, metavar="FILE", help="the private key, PEM")
-    parser.add_argument("--cert", required=True, metavar="FILE", help="its certificate, PEM")
-    parser.add_argument("--passphrase-file", metavar="FILE", help="of the key: its first line")
+    signer.add(parser)
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--out", metavar="SIG", help="of the one FILE; else FILE.sig")
     where.add_argument("--out-dir", metavar="DIR", help="signatures named by digest, DIR/HEX.sig")
     parameters.add(parser)
+    parser.epilog = signer.EPILOG
     parser.set_defaults(run=run)
 
 
@@ -30,9 +27,7 @@ def run(options: argparse.Namespace) -> int:
     chosen = parameters.of(options)
     if options.out is not None and len(options.files) > 1:
         raise UsageError("--out is for one FILE", remedy="For several: --out-dir")
-    signer = certificate.load(files.read(options.cert, pem.MAX_FILE_SIZE), options.cert)
-    key = keys.load(options.key, lambda: passphrase.existing(options.passphrase_file, options.key))
-    keys.check_match(key, options.key, signer)
+    by = signer.of(options)
     if options.out_dir is not None:
         os.makedirs(options.out_dir, exist_ok=True)
 
@@ -43,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
 
     failures = 0
     with Progress(len(options.files)) as progress:
-        for path, outcome in sign(options.files, chosen, key, signer, place, progress.part):
+        for path, outcome in sign(options.files, chosen, by, place, progress.part):
             progress.step()
             if isinstance(outcome, VerisealError):
                 failures += 1

@@ -1,0 +1,47 @@
+"""The options that say who signs, the same for every verb that makes signatures."""
+
+import argparse
+import shlex
+
+from veriseal import certificate, pem
+from veriseal.build import files, keys
+from veriseal.build.signer import Command, Key, Signer
+from veriseal.cli import passphrase
+from veriseal.errors import UsageError
+
+EPILOG = """\
+--signer runs COMMAND for each signature, several at the same time, without a shell. It gets the
+hash to sign on standard input, 32 or 64 raw bytes (SHA-256, or SHA-512 with --hash-alg sha512),
+and writes the raw signature to standard output: PKCS #1 v1.5 for RSA, the DER pair for ECDSA.
+With OpenSSL: --signer 'openssl pkeyutl -sign -inkey KEY -pkeyopt digest:sha256'.
+"""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add ``--key``, ``--signer``, ``--cert`` and ``--passphrase-file``."""
+    group = parser.add_argument_group("signer")
+    who = group.add_mutually_exclusive_group(required=True)
+    who.add_argument("--key", metavar="FILE", help="the private key, PEM")
+    who.add_argument("--signer", metavar="COMMAND", help="a command that signs, for other keys")
+    group.add_argument("--cert", required=True, metavar="FILE", help="its certificate, PEM")
+    group.add_argument("--passphrase-file", metavar="FILE", help="of the key: its first line")
+
+
+def of(options: argparse.Namespace) -> Signer:
+    """Who the options of `add` name. Raises OSError, VerisealError, UsageError."""
+    cert = certificate.load(files.read(options.cert, pem.MAX_FILE_SIZE), options.cert)
+    if options.key is not None:
+        key = keys.load(
+            options.key, lambda: passphrase.existing(options.passphrase_file, options.key)
+        )
+        keys.check_match(key, options.key, cert)
+        return Key(key, cert)
+    if options.passphrase_file is not None:
+        raise UsageError("--passphrase-file is for --key")
+    try:
+        command = shlex.split(options.signer)
+    except ValueError as error:
+        raise UsageError(f"--signer: {error}") from None
+    if not command:
+        raise UsageError("--signer: an empty command")
+    return Command(command, cert)
