@@ -5,46 +5,73 @@ On the launcher's path.
 """
 
 import os
-import stat
 
+from veriseal import __version__
 from veriseal.errors import VerisealError
+from veriseal.trusted import boot_id, open_trusted, replace
 
 DIRECTORY = "/run/veriseal"
 PATH = f"{DIRECTORY}/boot.json"
-SCHEMA = 1
+SCHEMA = 2
 MAX_SIZE = 1 << 20
 """Bytes. A larger report is not ours."""
 
-_BOOT_ID = "/proc/sys/kernel/random/boot_id"
-_REMEDY = "Boot with the veriseal agent in the initrd; journalctl -b -u veriseal-seal says more"
+SEALED, OFF, FAILED = "sealed", "off", "failed"
+PENDING, VERIFIED, REPORTED = "pending", "verified", "reported"
+_STATE = {
+    "keyring": (SEALED, OFF, FAILED),
+    "manifest": (PENDING, VERIFIED, REPORTED, FAILED),
+    "require": ("both", "manifest", "signature"),
+}
+_HEAD = ("schema", "boot_id", *_STATE)
+_LONGEST_HEAD = 256
+
+_REMEDY = "Boot with the veriseal agent in the initrd; journalctl -b -t veriseal says more"
 
 
-def boot_id() -> str:
-    """This boot's random identifier, see random(4)."""
-    with open(_BOOT_ID, encoding="utf-8") as file:
-        return file.read().strip()
+class State:
+    """What the launcher goes by; the head of the report.
+
+    Attributes:
+        keyring: `SEALED`; `OFF`, where the policy does without the kernel's check of
+            signatures; `FAILED`.
+        manifest: `PENDING` until the tree was checked; `VERIFIED`; `REPORTED`, where there were
+            findings and the policy does not enforce; `FAILED`.
+        require: what a program must have: ``manifest``, ``signature`` or ``both``.
+    """
+
+    __slots__ = ("keyring", "manifest", "require")
+
+    def __init__(self, keyring: str, manifest: str, require: str) -> None:
+        self.keyring = keyring
+        self.manifest = manifest
+        self.require = require
+
+    def require_ready(self, path: str) -> None:
+        """Raise VerisealError (``not-sealed``, ``not-verified``) unless programs may run."""
+        if self.keyring not in (SEALED, OFF):
+            raise _not_ready(path, "not-sealed", "this boot is not sealed", self.keyring)
+        if self.require != "signature" and self.manifest not in (VERIFIED, REPORTED):
+            problem = "the tree was not checked in this boot"
+            raise _not_ready(path, "not-verified", problem, self.manifest)
 
 
-def write(sealed: bool, report: dict[str, object], path: str = PATH) -> None:
-    """Replace the report in one step. Raises OSError."""
+def write(state: State, report: dict[str, object], path: str = PATH) -> None:
+    """Replace the report in one step. Keys of the head that ``report`` has are not taken.
+
+    Raises OSError.
+    """
     import json
 
-    head = _head(sealed).decode()
-    text = head + json.dumps(report, indent=2).removeprefix("{") + "\n"
-    directory = os.path.dirname(path)
-    os.makedirs(directory, exist_ok=True)
-    # Every user's launcher reads it, whatever the umask is.
-    os.chmod(directory, 0o755)  # noqa: S103
-    temporary = f"{path}.{os.getpid()}"
-    fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    with open(fd, "w", encoding="utf-8") as file:
-        os.fchmod(fd, 0o644)
-        file.write(text)
-    os.rename(temporary, path)
+    body = {key: value for key, value in report.items() if key not in _HEAD}
+    head = _opening(boot_id()) + "".join(f'  "{key}": "{getattr(state, key)}",\n' for key in _STATE)
+    # The head ends with a comma, so something has to follow.
+    text = head + json.dumps({"veriseal": __version__, **body}, indent=2).removeprefix("{\n") + "\n"
+    replace(path, [text.encode()])
 
 
 def read(path: str = PATH) -> dict[str, object]:
-    """The report of this boot, sealed or not.
+    """The report of this boot, whatever it says.
 
     Raises VerisealError: ``no-boot-report``, ``report-not-trusted`` (owner, mode, type),
     ``report-damaged``, ``report-of-another-boot``.
@@ -62,59 +89,49 @@ def read(path: str = PATH) -> dict[str, object]:
     return report
 
 
-def require_sealed(path: str = PATH) -> None:
-    """Raise VerisealError unless the report says that this boot is sealed.
+def state(path: str = PATH) -> State:
+    """The head of this boot's report. Raises VerisealError as `read` does.
 
-    As `read`, and ``not-sealed``. The launcher's way: the head of the report is compared with
-    what the agent writes for a sealed boot; JSON is parsed only to explain a refusal.
+    The launcher's way: the head is compared with what the agent writes, line by line; JSON is
+    parsed only to explain a refusal.
     """
     data = _read_trusted(path)
-    if data.startswith(_head(sealed=True)):
-        return
-    report = read(path)
-    failure = report.get("failure")
-    why = failure.get("problem") if isinstance(failure, dict) else "another layout"
-    raise VerisealError(
-        "not-sealed", "this boot is not sealed", path=path, found=why, remedy=_REMEDY
-    )
+    opening = _opening(boot_id()).encode()
+    if data.startswith(opening):
+        lines = data[len(opening) : len(opening) + _LONGEST_HEAD].split(b"\n", len(_STATE))
+        values = [
+            value
+            for key, line in zip(_STATE, lines, strict=False)
+            for value in _STATE[key]
+            if line == f'  "{key}": "{value}",'.encode()
+        ]
+        if len(values) == len(_STATE):
+            return State(*values)
+    read(path)
+    raise VerisealError("report-damaged", "its head is not as written", path=path, remedy=_REMEDY)
 
 
-def _head(sealed: bool) -> bytes:
-    """How a report of this boot begins, byte for byte."""
-    lines = (
-        "{",
-        f'  "schema": {SCHEMA},',
-        f'  "boot_id": "{boot_id()}",',
-        f'  "sealed": {"true" if sealed else "false"},',
-    )
-    return "\n".join(lines).encode()
+def _opening(boot: str) -> str:
+    return f'{{\n  "schema": {SCHEMA},\n  "boot_id": "{boot}",\n'
+
+
+def _not_ready(path: str, reason: str, problem: str, found: str) -> VerisealError:
+    failure = read(path).get("failure")
+    if isinstance(failure, dict):
+        found = str(failure.get("problem"))
+    return VerisealError(reason, problem, path=path, found=found, remedy=_REMEDY)
 
 
 def _read_trusted(path: str) -> bytes:
     """The report's bytes, if only root can have written them. Raises VerisealError."""
+    fd = open_trusted(
+        path,
+        "boot report",
+        missing="no-boot-report",
+        untrusted="report-not-trusted",
+        remedy=_REMEDY,
+    )
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    except FileNotFoundError:
-        raise VerisealError(
-            "no-boot-report", "there is no boot report", path=path, remedy=_REMEDY
-        ) from None
-    except OSError as error:
-        raise VerisealError(
-            "report-not-trusted", f"cannot be opened: {error.strerror}", path=path, remedy=_REMEDY
-        ) from None
-    try:
-        status = os.fstat(fd)
-        mode = stat.S_IMODE(status.st_mode)
-        if not stat.S_ISREG(status.st_mode) or status.st_uid != 0 or mode & 0o022:
-            raise VerisealError(
-                "report-not-trusted",
-                "others than root could have written the boot report",
-                path=path,
-                expected="a regular file of uid 0, not writable by others",
-                found=f"uid {status.st_uid}, mode {mode:04o}",
-                remedy=_REMEDY,
-            )
-        # On tmpfs a regular file is read whole.
         return os.read(fd, MAX_SIZE + 1)
     finally:
         os.close(fd)

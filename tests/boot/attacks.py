@@ -69,7 +69,7 @@ def launching(path: str, who: str = ROOT) -> Callable[[], tuple[str, str]]:
 def keyring() -> dict[str, object]:
     """The keyring as the boot report has it."""
     with open("/run/veriseal/boot.json", encoding="utf-8") as file:
-        return dict(json.load(file)["keyring"])
+        return dict(json.load(file)["kernel_keyring"])
 
 
 def ring() -> str:

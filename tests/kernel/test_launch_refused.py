@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from veriseal import journal, merkle, report
+from veriseal import journal, merkle, report, trusted
 from veriseal.errors import VerisealError
 from veriseal.kernel import verity
 from veriseal.launch import checks
@@ -205,13 +205,14 @@ def test_the_sysctl_written_back_to_0(sealed: Sealed, rsa: Signer) -> None:
 
 
 def another_boot(data: bytes) -> bytes:
-    return data.replace(report.boot_id().encode(), b"00000000-0000-0000-0000-000000000000")
+    return data.replace(trusted.boot_id().encode(), b"00000000-0000-0000-0000-000000000000")
 
 
 REPORTS = {
     "missing": "no-boot-report",
     "of another boot": "report-of-another-boot",
     "of a boot that was not sealed": "not-sealed",
+    "of a boot whose tree was not checked": "not-verified",
     "writable by all": "report-not-trusted",
     "writable by a group": "report-not-trusted",
     "of another owner": "report-not-trusted",
@@ -232,7 +233,9 @@ def bad_report(request: pytest.FixtureRequest, sealed: Sealed) -> Iterator[str]:
         case "of another boot":
             helpers.write(report.PATH, another_boot(good))
         case "of a boot that was not sealed":
-            helpers.write(report.PATH, good.replace(b'"sealed": true', b'"sealed": false'))
+            helpers.write(report.PATH, good.replace(b'"keyring": "sealed"', b'"keyring": "failed"'))
+        case "of a boot whose tree was not checked":
+            helpers.write(report.PATH, good.replace(b'"signature"', b'"both"'))
         case "writable by all":
             os.chmod(report.PATH, 0o666)  # noqa: S103
         case "writable by a group":
@@ -261,7 +264,7 @@ def bad_report(request: pytest.FixtureRequest, sealed: Sealed) -> Iterator[str]:
 @pytest.mark.parametrize("bad_report", REPORTS, indirect=True)
 def test_without_a_good_boot_report_nothing_is_even_checked(bad_report: str) -> None:
     with pytest.raises(VerisealError) as caught:
-        checks.require_sealed_system()
+        checks.require_ready_system()
     assert (caught.value.reason, caught.value.path) == (bad_report, report.PATH)
 
 

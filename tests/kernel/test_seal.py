@@ -19,8 +19,8 @@ pytestmark = pytest.mark.kernel
 
 
 def test_the_report_says_what_was_sealed(sealed: Sealed, signers: dict[str, Signer]) -> None:
-    ring = sealed.report["keyring"]
-    assert sealed.report["sealed"] is True
+    ring = sealed.report["kernel_keyring"]
+    assert sealed.report["keyring"] == "sealed"
     assert sealed.report["require_signatures"] is True
     assert ring["permissions"] == "0x08030000"
     by_print = {key["fingerprint"]: key for key in ring["keys"]}
@@ -37,7 +37,7 @@ def test_the_report_says_what_was_sealed(sealed: Sealed, signers: dict[str, Sign
 
 
 def test_the_kernel_says_the_same_as_the_report(sealed: Sealed) -> None:
-    ring = sealed.report["keyring"]
+    ring = sealed.report["kernel_keyring"]
     assert sorted(keyring.contents(ring["serial"])) == sorted(k["serial"] for k in ring["keys"])
     assert keyring.describe(ring["serial"]).permissions == seal.KEYRING_MASK
     for key in ring["keys"]:
@@ -80,7 +80,7 @@ def test_a_second_run_checks_and_passes_and_a_screen_shows_it(sealed: Sealed) ->
     assert f"veriseal: ignored {helpers.VOA}/revoked.pem: masked" in shown
     assert "already sealed in this boot: 5 keys, unchanged" in shown
     written = json.loads(helpers.read(report.PATH))
-    assert written["keyring"] == sealed.report["keyring"]
+    assert written["kernel_keyring"] == sealed.report["kernel_keyring"]
 
 
 def test_a_sealed_keyring_without_its_report_is_somebody_elses(sealed: Sealed) -> None:

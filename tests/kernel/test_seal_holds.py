@@ -77,7 +77,7 @@ class Target(NamedTuple):
 
 @pytest.fixture(scope="module")
 def target(sealed: Sealed) -> Target:
-    ring = sealed.report["keyring"]
+    ring = sealed.report["kernel_keyring"]
     return Target(ring["serial"], ring["keys"][0]["serial"])
 
 
@@ -95,7 +95,7 @@ def unopened(sealed: Sealed, rsa: Signer) -> Iterator[str]:
 def still_sealed(sealed: Sealed, unopened: Iterator[str]) -> Iterator[None]:
     """Afterwards nothing has changed, and the kernel checks and takes a signed program."""
     yield
-    seal.read_back(seal.Sealed.from_json(sealed.report["keyring"]))
+    seal.read_back(seal.Sealed.from_json(sealed.report["kernel_keyring"]))
     assert helpers.run([next(unopened)]).status == 0
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from veriseal import pool
 from veriseal.build import digests as many
-from veriseal.build import pool
 from veriseal.digest import SHA512, Digest
 from veriseal.errors import VerisealError
 from veriseal.merkle import Parameters, data_digest

@@ -23,20 +23,29 @@ MODULES = {
 ALLOWED = {
     "errors": "",
     "digest": "errors",
-    "report": "errors",
+    "trusted": "errors",
+    "report": "errors trusted",
+    "table": "errors digest trusted",
     "pem": "errors",
     "journal": "errors",
     "osrelease": "errors",
-    "policy": "errors",
+    "pattern": "errors",
+    "pool": "errors",
+    "policy": "errors pattern",
     "voa": "errors",
+    "dump": "errors digest",
     "merkle": "errors digest",
     "certificate": "errors pem",
     "signature": "errors digest certificate",
+    "manifest": "errors digest merkle pattern certificate signature",
     "kernel": "errors digest",
     "sitepackages": "",
-    "launch": "errors digest report journal sitepackages kernel",
-    "boot": "errors report journal osrelease policy voa pem certificate kernel",
-    "build": "errors digest pem merkle certificate signature kernel",
+    "tree": "errors digest merkle dump pattern pool certificate manifest kernel",
+    "launch": "errors digest trusted report table journal sitepackages kernel",
+    "boot": "errors digest trusted report table journal osrelease policy voa pem certificate signature "
+    "manifest tree kernel",
+    "build": "errors digest pem merkle dump pattern policy osrelease pool certificate signature "
+    "manifest kernel",
 }
 
 

@@ -17,13 +17,13 @@ def paths(tmp_path: Path) -> tuple[str, str]:
 
 
 def test_without_any_file_the_defaults_count(paths: tuple[str, str]) -> None:
-    assert policy.load(paths) == Policy((), "default")
+    assert policy.load(paths) == Policy()
 
 
 def test_the_later_file_overrides_single_keys(paths: tuple[str, str]) -> None:
     Path(paths[0]).write_text('[trust]\nreleases = ["fedora:44"]\ncontext = "kiosk"\n')
     Path(paths[1]).write_text("[trust]\nreleases = []\n")
-    assert policy.load(paths) == Policy((), "kiosk")
+    assert policy.load(paths) == Policy(context="kiosk")
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,18 @@ def test_the_later_file_overrides_single_keys(paths: tuple[str, str]) -> None:
         ('[trust]\nreleases = ["../../run/voa"]\n', "trust.releases"),
         ('[trust]\ncontext = "a\\u0000b"\n', "trust.context"),
         ("[trust\n", "not TOML"),
+        ("a = " + "[" * 100000 + "\n", "not TOML"),
+        ('[boot]\nkeyring = "maybe"\n', "boot.keyring"),
+        ("[boot]\nkeyring = false\n", "boot.keyring"),
+        ('[boot]\nmode = ""\n', "boot.mode"),
+        ("[boot]\nsignatures_needed = 0\n", "boot.signatures_needed"),
+        ("[boot]\nsignatures_needed = true\n", "boot.signatures_needed"),
+        ("[boot]\nsignatures_needed = 1.0\n", "boot.signatures_needed"),
+        ('[launch]\nrequire = "none"\n', "launch.require"),
+        ('[build]\nmutable = "/var"\n', "build.mutable"),
+        ('[build]\nmutable = ["var"]\n', "build.mutable"),
+        ('[build]\nexclusive = ["/usr/"]\n', "build.exclusive"),
+        ('[build]\nsign = ["/usr/../etc"]\n', "build.sign"),
     ],
 )
 def test_a_setting_that_is_not_understood(paths: tuple[str, str], text: str, named: str) -> None:
@@ -55,6 +67,36 @@ def test_a_setting_that_is_not_understood(paths: tuple[str, str], text: str, nam
 
 def test_a_file_that_is_not_text(paths: tuple[str, str]) -> None:
     Path(paths[0]).write_bytes(b"\xff\xfe")
+    with pytest.raises(VerisealError) as caught:
+        policy.load(paths)
+    assert caught.value.reason == "bad-configuration"
+
+
+def test_all_settings(paths: tuple[str, str]) -> None:
+    Path(paths[0]).write_text(
+        '[boot]\nkeyring = "off"\nroot = "composefs"\nmode = "report"\nsignatures_needed = 2\n'
+        'verity = "all"\n[launch]\nrequire = "manifest"\n'
+        '[build]\nexclusive = ["/opt/kiosk"]\nmutable = ["/var", "/etc/machine-id"]\n'
+    )
+    found = policy.load(paths)
+    assert (found.keyring, found.root, found.mode) == ("off", "composefs", "report")
+    assert (found.signatures_needed, found.verity, found.require) == (2, "all", "manifest")
+    assert found.mutable == ("/var", "/etc/machine-id")
+    # Named besides the defaults, and signed like them.
+    assert found.exclusive == found.sign == (*policy.EXCLUSIVE, "/opt/kiosk")
+
+
+def test_what_is_signed_can_be_less_than_what_is_exclusive(paths: tuple[str, str]) -> None:
+    Path(paths[0]).write_text('[build]\nexclusive = ["/opt"]\nsign = ["/opt/bin/*"]\n')
+    found = policy.load(paths)
+    assert found.sign == ("/opt/bin/*",)
+    assert "/usr" in found.exclusive
+
+
+def test_settings_that_leave_nothing_to_check(paths: tuple[str, str]) -> None:
+    # One in each file: it is the result that counts.
+    Path(paths[0]).write_text('[boot]\nkeyring = "off"\n')
+    Path(paths[1]).write_text('[launch]\nrequire = "signature"\n')
     with pytest.raises(VerisealError) as caught:
         policy.load(paths)
     assert caught.value.reason == "bad-configuration"

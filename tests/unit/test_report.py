@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from veriseal import report
+from veriseal import report, trusted
 from veriseal.errors import VerisealError
 
 pytestmark = pytest.mark.unit
@@ -26,33 +26,54 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(tmp_path / "run" / "boot.json")
 
 
+GOOD = report.State("sealed", "verified", "both")
+BAD = report.State("failed", "pending", "both")
+
+
 def refused(path: str) -> VerisealError:
     with pytest.raises(VerisealError) as caught:
-        report.require_sealed(path)
+        report.state(path).require_ready(path)
     assert caught.value.path == path
     assert caught.value.remedy is not None
     return caught.value
 
 
-def test_what_was_written_is_read_and_counts_as_sealed(path: str) -> None:
-    report.write(True, {"keyring": {"serial": 1}}, path)
-    report.require_sealed(path)
+def test_what_was_written_is_read_and_counts(path: str) -> None:
+    report.write(GOOD, {"seal": {"serial": 1}}, path)
+    report.state(path).require_ready(path)
     found = report.read(path)
-    assert found["sealed"] is True
-    assert found["boot_id"] == report.boot_id()
-    assert found["keyring"] == {"serial": 1}
+    assert found["keyring"] == "sealed"
+    assert found["boot_id"] == trusted.boot_id()
+    assert found["seal"] == {"serial": 1}
     assert oct(os.stat(path).st_mode) == "0o100644"
 
 
 def test_it_is_replaced_in_one_step(path: str) -> None:
-    report.write(True, {"a": 1}, path)
-    report.write(False, {"failure": {"problem": "why"}}, path)
+    report.write(GOOD, {"a": 1}, path)
+    report.write(BAD, {"failure": {"problem": "why"}}, path)
     assert os.listdir(os.path.dirname(path)) == ["boot.json"]
-    assert report.read(path)["sealed"] is False
+    assert report.read(path)["keyring"] == "failed"
+
+
+@pytest.mark.parametrize("keyring", ["sealed", "off", "failed"])
+@pytest.mark.parametrize("manifest", ["pending", "verified", "reported", "failed"])
+@pytest.mark.parametrize("require", ["both", "manifest", "signature"])
+def test_which_states_let_programs_run(
+    path: str, keyring: str, manifest: str, require: str
+) -> None:
+    report.write(report.State(keyring, manifest, require), {"keyring": "sealed"}, path)
+    found = report.state(path)
+    assert (found.keyring, found.manifest, found.require) == (keyring, manifest, require)
+    if keyring == "failed":
+        assert refused(path).reason == "not-sealed"
+    elif require != "signature" and manifest in ("pending", "failed"):
+        assert refused(path).reason == "not-verified"
+    else:
+        found.require_ready(path)
 
 
 def test_an_unsealed_boot_is_refused_with_the_agents_reason(path: str) -> None:
-    report.write(False, {"failure": {"problem": "no certificate"}}, path)
+    report.write(BAD, {"failure": {"problem": "no certificate"}}, path)
     error = refused(path)
     assert error.reason == "not-sealed"
     assert error.found == "no certificate"
@@ -63,27 +84,33 @@ def test_missing(path: str) -> None:
 
 
 def test_of_another_boot(path: str) -> None:
-    report.write(True, {"keyring": None}, path)
-    text = Path(path).read_text().replace(report.boot_id(), "another")
+    report.write(GOOD, {}, path)
+    text = Path(path).read_text().replace(trusted.boot_id(), "another")
     Path(path).write_text(text)
     assert refused(path).reason == "report-of-another-boot"
 
 
-def test_another_layout_is_refused_though_it_claims_to_be_sealed(path: str) -> None:
-    report.write(True, {"keyring": None}, path)
-    Path(path).write_text(Path(path).read_text().replace("\n  ", "\n "))
-    assert refused(path).reason == "not-sealed"
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("\n  ", "\n "), ('"sealed"', '"Sealed"'), ('"keyring"', '"keyrings"'), ('"both"', '""')],
+)
+def test_another_layout_is_refused_though_it_claims_to_be_sealed(
+    path: str, old: str, new: str
+) -> None:
+    report.write(GOOD, {}, path)
+    Path(path).write_text(Path(path).read_text().replace(old, new))
+    assert refused(path).reason == "report-damaged"
 
 
 @pytest.mark.parametrize("mode", [0o666, 0o664, 0o646])
 def test_writable_by_others(path: str, mode: int) -> None:
-    report.write(True, {"keyring": None}, path)
+    report.write(GOOD, {}, path)
     os.chmod(path, mode)
     assert refused(path).reason == "report-not-trusted"
 
 
 def test_of_another_owner(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    report.write(True, {"keyring": None}, path)
+    report.write(GOOD, {}, path)
     fields = [*os.stat(path)]
     fields[4] = 1000
     monkeypatch.setattr(os, "fstat", lambda _fd: os.stat_result(fields))
@@ -92,7 +119,7 @@ def test_of_another_owner(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("kind", ["link", "fifo", "directory"])
 def test_not_a_regular_file(path: str, kind: str) -> None:
-    report.write(True, {"keyring": None}, path + ".real")
+    report.write(GOOD, {}, path + ".real")
     if kind == "link":
         os.symlink(path + ".real", path)
     elif kind == "fifo":
@@ -104,10 +131,10 @@ def test_not_a_regular_file(path: str, kind: str) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"{", b"[]", b"null", b'{"schema": 2}', b"\xff", b"[" * 100000, b" " * (1 << 20) + b"{}"],
+    [b"", b"{", b"[]", b"null", b'{"schema": 1}', b"\xff", b"[" * 100000, b" " * (1 << 20) + b"{}"],
     ids=["empty", "cut", "list", "null", "schema", "binary", "deep", "large"],
 )
 def test_damaged(path: str, data: bytes) -> None:
-    report.write(True, {"keyring": None}, path)
+    report.write(GOOD, {}, path)
     Path(path).write_bytes(data)
     assert refused(path).reason == "report-damaged"

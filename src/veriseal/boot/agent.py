@@ -8,9 +8,15 @@ from typing import Any
 from veriseal import __version__, journal, osrelease, policy, report
 from veriseal.boot import plan, seal
 from veriseal.errors import VerisealError
+from veriseal.report import State
 
 INITRD_RELEASE = "/etc/initrd-release"
 """Present in an initrd only: systemd decides by the same file."""
+
+Say = Callable[[str], None]
+"""Called with a line for people after each step."""
+Step = Callable[..., None]
+"""Called after each step with its MESSAGE_ID, the line, and perhaps a priority."""
 
 
 def make_plan() -> plan.Plan:
@@ -18,7 +24,7 @@ def make_plan() -> plan.Plan:
     return plan.make(policy.load(), osrelease.read())
 
 
-def run(say: Callable[[str], None]) -> dict[str, Any]:
+def run(say: Say) -> dict[str, Any]:
     """Seal this boot. Returns the boot report that was written.
 
     ``say`` gets a line for people after each step; the journal gets the same as a record.
@@ -26,47 +32,75 @@ def run(say: Callable[[str], None]) -> dict[str, Any]:
     Raises VerisealError: ``not-root`` and ``not-initrd`` before anything is touched; all others
     after writing a report that says what failed: then the root must not be switched.
     """
+    require_initrd_and_root()
+    started = time.monotonic()
+    step = stepper(say)
+    # What holds until the settings are read.
+    state = State(report.FAILED, report.PENDING, "both")
+    try:
+        settings = policy.load()
+        result: dict[str, Any] = {"kernel": os.uname().release}
+        if settings.keyring == "off":
+            _without_keyring(settings, step)
+            state = State(report.OFF, report.PENDING, "manifest")
+        else:
+            sealed = _seal(settings, step)
+            result |= {"kernel_keyring": sealed.as_json(), "require_signatures": True}
+            state = State(report.SEALED, report.PENDING, settings.require)
+        result["seconds"] = round(time.monotonic() - started, 3)
+        report.write(state, result)
+    except Exception as error:
+        failure = as_error(error)
+        state.keyring = report.FAILED
+        record_failure(journal.SEAL_FAILED, "not sealed", failure, state, {})
+        raise failure from error
+    if state.keyring == report.SEALED:
+        step(journal.SEAL_DONE, f"sealed with {len(sealed.keys)} certificates", journal.NOTICE)
+    return result
+
+
+def stepper(say: Say) -> Step:
+    """What tells people and the journal of each step."""
 
     def step(message_id: str, text: str, priority: int = journal.INFO) -> None:
         say(text)
         journal.send(message_id, priority, text)
 
-    # Outside the try: who starts this by hand must not spoil the report of a good boot.
-    _require_initrd_and_root()
-    started = time.monotonic()
-    try:
-        sealed = _seal(step)
-        result = {
-            "veriseal": __version__,
-            "kernel": os.uname().release,
-            "keyring": sealed.as_json(),
-            "require_signatures": True,
-            "seconds": round(time.monotonic() - started, 3),
-        }
-        report.write(True, result)
-    except Exception as error:
-        failure = _as_error(error)
-        _record_failure(failure)
-        raise failure from error
-    step(journal.SEAL_DONE, f"sealed with {len(sealed.keys)} certificates", journal.NOTICE)
-    return result
+    return step
 
 
-def _seal(step: Callable[..., None]) -> seal.Sealed:
-    planned = make_plan()
-    for path, why in planned.ignored:
-        step(journal.CERTIFICATE_IGNORED, f"ignored {path}: {why}", journal.WARNING)
-    step(journal.CERTIFICATES_FOUND, f"found {len(planned.releases)} certificates")
+def _without_keyring(settings: policy.Policy, step: Step) -> None:
+    # The certificates are needed all the same: they vouch for the manifest.
+    _planned(settings, step)
+    step(
+        journal.KEYRING_OFF,
+        'boot.keyring = "off": the kernel does not check signatures in this boot; '
+        "programs are checked by manifest alone",
+        journal.WARNING,
+    )
+
+
+def _seal(settings: policy.Policy, step: Step) -> seal.Sealed:
+    planned = _planned(settings, step)
     if seal.is_sealed():
         # Keyrings outlive a second start of the agent.
         return seal.check_again(planned, _sealed_earlier(), step)
     return seal.seal(planned, step)
 
 
+def _planned(settings: policy.Policy, step: Step) -> plan.Plan:
+    planned = plan.make(settings, osrelease.read())
+    for path, why in planned.ignored:
+        step(journal.CERTIFICATE_IGNORED, f"ignored {path}: {why}", journal.WARNING)
+    step(journal.CERTIFICATES_FOUND, f"found {len(planned.releases)} certificates")
+    return planned
+
+
 def _sealed_earlier() -> seal.Sealed:
     try:
-        report.require_sealed()
-        return seal.Sealed.from_json(report.read().get("keyring"))
+        if report.state().keyring != report.SEALED:
+            raise VerisealError("not-sealed", "the boot report says that this boot is not sealed")
+        return seal.Sealed.from_json(report.read().get("kernel_keyring"))
     except VerisealError as error:
         raise VerisealError(
             "sealed-by-another",
@@ -76,7 +110,8 @@ def _sealed_earlier() -> seal.Sealed:
         ) from None
 
 
-def _require_initrd_and_root() -> None:
+def require_initrd_and_root() -> None:
+    """Raise VerisealError: who starts a step by hand must not spoil the report of a good boot."""
     if os.geteuid() != 0:
         raise VerisealError("not-root", "only root can fill the .fs-verity keyring")
     if not os.path.exists(INITRD_RELEASE):
@@ -89,7 +124,8 @@ def _require_initrd_and_root() -> None:
         )
 
 
-def _as_error(error: Exception) -> VerisealError:
+def as_error(error: Exception) -> VerisealError:
+    """Whatever happened, as what a report and a person can be told."""
     if isinstance(error, VerisealError):
         return error
     if not isinstance(error, OSError):
@@ -98,17 +134,20 @@ def _as_error(error: Exception) -> VerisealError:
     return VerisealError("system-call", error.strerror or str(error), path=where)
 
 
-def _record_failure(failure: VerisealError) -> None:
+def record_failure(
+    message_id: str, what: str, failure: VerisealError, state: State, body: dict[str, Any]
+) -> None:
+    """Put ``failure`` into the journal, and into the boot report besides ``body``."""
     journal.send(
-        journal.SEAL_FAILED,
+        message_id,
         journal.ERROR,
-        f"not sealed: {failure}",
+        f"{what}: {failure}",
         reason=failure.reason,
         path=failure.path,
         remedy=failure.remedy,
     )
     try:
-        report.write(False, {"veriseal": __version__, "failure": failure.as_json()})
+        report.write(state, {**body, "veriseal": __version__, "failure": failure.as_json()})
     except OSError as error:
         # The launcher refuses without a report, so nothing is lost by its absence.
-        journal.send(journal.SEAL_FAILED, journal.ERROR, f"no boot report: {error}")
+        journal.send(message_id, journal.ERROR, f"no boot report: {error}")

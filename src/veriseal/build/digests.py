@@ -5,7 +5,7 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from veriseal.build import pool
+from veriseal import pool
 from veriseal.digest import Digest
 from veriseal.errors import VerisealError
 from veriseal.merkle import Parameters, check_unchanged, combine, file_digest, group_hashes

@@ -24,12 +24,13 @@ def run(options: argparse.Namespace) -> int:
     """Print the state. Returns 0 if the boot is sealed and nothing has changed since."""
     state = collect()
     print(json.dumps(state, indent=2) if options.json else as_text(state))
-    return 0 if state["sealed"] and not state["drift"] else 1
+    return 0 if state["ready"] and not state["drift"] else 1
 
 
 def collect() -> dict[str, Any]:
     """The state of this machine as plain data."""
     state: dict[str, Any] = {
+        "ready": False,
         "sealed": False,
         "kernel_support": True,
         "require_signatures": None,
@@ -47,10 +48,12 @@ def collect() -> dict[str, Any]:
     try:
         booted = report.read()
         state["report"] = booted
-        report.require_sealed()
-        state["sealed"] = True
-        if state["kernel_support"]:
+        head = report.state()
+        state["sealed"] = head.keyring == report.SEALED
+        if state["sealed"] and state["kernel_support"]:
             _compare(state, booted)
+        head.require_ready(report.PATH)
+        state["ready"] = True
     except VerisealError as error:
         state["drift"].append(str(error))
     return state
@@ -74,7 +77,7 @@ def _keyring() -> dict[str, Any] | None:
 def _compare(state: dict[str, Any], booted: dict[str, object]) -> None:
     """Note what differs from the report, and what this user may not see."""
     try:
-        seal.read_back(seal.Sealed.from_json(booted.get("keyring")))
+        seal.read_back(seal.Sealed.from_json(booted.get("kernel_keyring")))
     except VerisealError as error:
         state["drift"].append(str(error))
     except OSError as error:
@@ -86,7 +89,7 @@ def _compare(state: dict[str, Any], booted: dict[str, object]) -> None:
 def as_text(state: dict[str, Any]) -> str:
     """``state`` for people."""
     booted = state["report"] or {}
-    enrolled = (booted.get("keyring") or {}).get("keys", [])
+    enrolled = (booted.get("kernel_keyring") or {}).get("keys", [])
     ring = state["keyring"]
     lines = [
         f"sealed:              {_yes(state['sealed'])}",

@@ -19,6 +19,7 @@ _IOC_MEASURE_VERITY = 0xC0046686
 _IOC_READ_VERITY_METADATA = 0xC0286687
 _METADATA_TYPE_SIGNATURE = 3
 _LARGEST_DIGEST = 64
+_EMPTY_DIGEST = struct.pack("=HH64x", 0, _LARGEST_DIGEST)
 
 # errno of open(), ioctl() or read() on a verity file: reason, problem, remedy.
 _FAILURES: dict[int, tuple[str, str, str]] = {
@@ -116,14 +117,32 @@ def measure(fd: int, path: str | None = None) -> Digest:
 
     Raises VerisealError: ``no-verity``, ``no-filesystem-support``, ``feature-off`` and others.
     """
-    buffer = bytearray(4 + _LARGEST_DIGEST)
-    struct.pack_into("=HH", buffer, 0, 0, _LARGEST_DIGEST)
     try:
-        fcntl.ioctl(fd, _IOC_MEASURE_VERITY, buffer)
+        return measured_digest(measure_raw(fd))
     except OSError as error:
         raise failure(error, path) from None
-    number, size = struct.unpack_from("=HH", buffer)
-    return Digest(algorithm_by_number(number), bytes(buffer[4 : 4 + size]))
+
+
+def measure_raw(fd: int) -> bytes:
+    """As `measure`, for many files: ``struct fsverity_digest`` as `raw_digest` makes it.
+
+    Raises OSError: ENODATA without verity, ENOTTY or EOPNOTSUPP where there can be none.
+    """
+    buffer = bytearray(_EMPTY_DIGEST)
+    fcntl.ioctl(fd, _IOC_MEASURE_VERITY, buffer)
+    return bytes(buffer)
+
+
+def raw_digest(digest: Digest) -> bytes:
+    """What `measure_raw` gives for a file with ``digest``: u16 algorithm, u16 size, 64 bytes."""
+    head = struct.pack("=HH", digest.algorithm.number, digest.algorithm.size)
+    return head + digest.value.ljust(_LARGEST_DIGEST, b"\0")
+
+
+def measured_digest(raw: bytes) -> Digest:
+    """What a result of `measure_raw` says. Raises VerisealError for an unknown algorithm."""
+    number, size = struct.unpack_from("=HH", raw)
+    return Digest(algorithm_by_number(number), raw[4 : 4 + size])
 
 
 def read_signature(fd: int, path: str | None = None) -> bytes:

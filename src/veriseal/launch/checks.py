@@ -1,8 +1,8 @@
 """May this program run? Each check returns nothing or raises what a refusal says.
 
 In order, so that no answer is trusted before the one that makes it worth something:
-  1. the boot was sealed, by root, this time (`require_sealed_system`);
-  2. the sysctl still says so;
+  1. the boot was sealed and its tree checked, by root, this time (`require_ready_system`);
+  2. where the kernel is to check signatures, the sysctl still says so;
   3. the path is opened once; from here on only that descriptor is used (`open_program`);
   4. a regular file, on a file system whose answers are the kernel's own;
   5. opened for reading: here the kernel checks the built-in signature, if there is one;
@@ -20,9 +20,6 @@ from veriseal.digest import Digest
 from veriseal.errors import VerisealError
 from veriseal.kernel import files, sysctl, verity
 from veriseal.launch import script
-
-FILESYSTEMS = {files.EXT4: "ext4", files.BTRFS: "btrfs", files.F2FS: "f2fs"}
-"""Where the kernel itself answers for verity. FUSE lets a daemon answer, overlayfs cannot."""
 
 _NAMED = {files.FUSE: "FUSE", files.OVERLAYFS: "overlayfs", files.TMPFS: "tmpfs"}
 
@@ -47,10 +44,11 @@ class Program:
         self.argument: bytes | None = None
 
 
-def require_sealed_system() -> None:
-    """Raise VerisealError unless this boot was sealed and signatures are still required."""
-    report.require_sealed()
-    if not sysctl.read_require_signatures():
+def require_ready_system() -> report.State:
+    """Raise VerisealError unless programs may run in this boot. Returns what they must have."""
+    state = report.state()
+    state.require_ready(report.PATH)
+    if state.keyring == report.SEALED and not sysctl.read_require_signatures():
         raise VerisealError(
             "sysctl-off",
             "signatures are no longer required, though this boot was sealed",
@@ -59,6 +57,7 @@ def require_sealed_system() -> None:
             found="0",
             remedy="Somebody with root wrote it: find out who, then boot again",
         )
+    return state
 
 
 def check_program(path: str) -> Program:
@@ -137,12 +136,12 @@ def _require_regular(fd: int, path: str) -> None:
 
 def _require_known_filesystem(fd: int, path: str) -> None:
     number = files.filesystem_type(fd)
-    if number not in FILESYSTEMS:
+    if number not in files.WITH_VERITY:
         raise VerisealError(
             "unknown-filesystem",
             "no answer about verity can be trusted on this file system",
             path=path,
-            expected=", ".join(FILESYSTEMS.values()),
+            expected=", ".join(files.WITH_VERITY.values()),
             found=_NAMED.get(number, f"{number:#x}"),
             remedy="Run it from where it was installed, not from a copy, overlay or FUSE mount",
         )

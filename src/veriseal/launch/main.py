@@ -44,7 +44,7 @@ def main(arguments: list[str]) -> int:
     path = arguments[0]
     try:
         _require_isolated()
-        checks.require_sealed_system()
+        checks.require_ready_system()
         if "/" not in path:
             raise VerisealError(
                 "not-found", "PATH is not searched", path=path, remedy="Give the whole path"
