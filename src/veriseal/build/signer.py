@@ -3,7 +3,7 @@
 import hashlib
 import os
 
-from asn1crypto import algos, cms, core, x509
+from asn1crypto import algos, cms, x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from veriseal import signature
