@@ -25,6 +25,11 @@ USER_VIEW, USER_READ = 0x00010000, 0x00020000
 _lib = ctypes.CDLL("libkeyutils.so.1", use_errno=True)
 _lib.keyctl_restrict_keyring.argtypes = (ctypes.c_int32, ctypes.c_char_p, ctypes.c_char_p)
 _lib.keyctl_restrict_keyring.restype = ctypes.c_long
+_lib.keyctl_pkey_verify.argtypes = (
+    *(ctypes.c_int32, ctypes.c_char_p),
+    *(ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t),
+)
+_lib.keyctl_pkey_verify.restype = ctypes.c_long
 
 
 class Key(NamedTuple):
@@ -123,6 +128,23 @@ def restrict(keyring: int) -> None:
     if _lib.keyctl_restrict_keyring(keyring, None, None) != 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), "keyctl restrict")
+
+
+def pkey_verify(key: int, info: str, hashed: bytes, signature: bytes) -> None:
+    """Have the kernel verify a raw signature with an ``asymmetric`` key (KEYCTL_PKEY_VERIFY).
+
+    ``info`` is ``enc=pkcs1 hash=NAME`` for RSA (PKCS #1 v1.5) and ``enc=x962 hash=NAME`` for
+    ECDSA (a DER pair), NAME as in ``sha256``; ``hashed`` is that hash of the message. Needs
+    *search* on the key. Nothing is stored anywhere.
+
+    Raises OSError: EKEYREJECTED if it is not a signature of this by ``key``; EBADMSG or EINVAL
+    if it cannot be one; ENOPKG or EOPNOTSUPP if the kernel lacks an algorithm.
+    Source: security/keys/keyctl_pkey.c, crypto/asymmetric_keys/public_key.c.
+    """
+    size = len(signature)
+    if _lib.keyctl_pkey_verify(key, info.encode(), hashed, len(hashed), signature, size) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), "keyctl pkey_verify")
 
 
 def _call(operation: str, function: Callable[..., bytes], *arguments: object) -> bytes:
