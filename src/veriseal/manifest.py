@@ -140,40 +140,49 @@ def _tree_values(fields: "_Fields", path: str) -> dict[str, Any]:
     return values
 
 
+class Signature(NamedTuple):
+    """A signature of the manifest that was verified: its signer, and its DER."""
+
+    signer: Certificate
+    der: bytes
+
+
 def check_signatures(
     data: bytes,
     signatures: Mapping[str, bytes],
     certificates: Sequence[Certificate],
     needed: int,
     path: str,
-) -> list[Certificate]:
-    """The certificates that signed ``data``, the contents of ``path``: at least ``needed``.
+) -> tuple[list[Signature], list[str]]:
+    """The signatures of ``data``, the contents of ``path``: at least ``needed`` that count.
 
     ``signatures`` are DER by file name. Each certificate counts once, however many files hold
-    its signature. A file that is not a signature by one of ``certificates`` counts for nothing.
+    its signature. What is not a signature by one of ``certificates`` counts for nothing; the
+    second list says why.
 
     Raises VerisealError ``manifest-not-signed`` saying what is wrong with each file.
     """
     digest = merkle.data_digest(data, PARAMETERS)
-    signers: dict[str, Certificate] = {}
-    why: list[str] = []
+    counted: dict[str, Signature] = {}
+    ignored: list[str] = []
     for name, der in signatures.items():
         try:
             signer = _signer(der, digest, certificates, name)
-            signers[signer.fingerprint] = signer
+            counted[signer.fingerprint] = Signature(signer, der)
         except VerisealError as error:
-            why.append(str(error))
-    if len(signers) < needed:
+            ignored.append(str(error))
+    if len(counted) < needed:
+        subjects = [one.signer.subject for one in counted.values()]
         raise VerisealError(
             "manifest-not-signed",
             f"the manifest is not signed by {needed} of the certificates that count",
             path=path,
             expected=f"{needed} of: " + ", ".join(one.subject for one in certificates),
-            found="; ".join([*(one.subject for one in signers.values()), *why]) or "no signature",
+            found="; ".join([*subjects, *ignored]) or "no signature",
             remedy="Install the manifest of this release with its signatures, "
             "or boot an initrd that has the certificate of its signer",
         )
-    return list(signers.values())
+    return list(counted.values()), ignored
 
 
 def _signer(

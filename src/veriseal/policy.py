@@ -39,6 +39,9 @@ class Policy(NamedTuple):
             root is a ``tree`` or ``composefs``; whether a finding fails the boot (``enforce``)
             or not (``report``); how many certificates must have signed the manifest; which
             files must have verity: those that the ``manifest`` says, or ``all``.
+        images, image_file: [boot]: of a composefs root: where the digest files of the images
+            are, ``DIRECTORY/HEX/manifest.json``; and the file that the root is mounted from, if
+            the mount itself does not name it. ``{digest}`` stands for HEX. Seen in the initrd.
         require: [launch]: what a program must have: a place in the ``manifest``, a
             ``signature``, or ``both``.
         exclusive, sign, mutable: [build]: patterns, see `pattern`.
@@ -51,6 +54,8 @@ class Policy(NamedTuple):
     mode: str = "enforce"
     signatures_needed: int = 1
     verity: str = "manifest"
+    images: str = "/usr/lib/veriseal/images"
+    image_file: str = ""
     require: str = "both"
     exclusive: tuple[str, ...] = EXCLUSIVE
     sign: tuple[str, ...] = EXCLUSIVE
@@ -148,6 +153,12 @@ def _components(value: object) -> tuple[str, ...]:
     return tuple(_component(one) for one in value)
 
 
+def _path(value: object) -> str:
+    if not isinstance(value, str) or not value.startswith("/") or "\0" in value:
+        raise _WrongValueError("an absolute path")
+    return value
+
+
 def _patterns(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         raise _WrongValueError("a list of absolute paths")
@@ -165,6 +176,8 @@ _TABLE: dict[str, dict[str, Callable[[object], Any]]] = {
         "mode": _one_of("enforce", "report"),
         "signatures_needed": _count,
         "verity": _one_of("manifest", "all"),
+        "images": _path,
+        "image_file": _path,
     },
     "launch": {"require": _one_of("both", "manifest", "signature")},
     "build": {"exclusive": _patterns, "sign": _patterns, "mutable": _patterns},

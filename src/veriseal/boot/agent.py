@@ -16,7 +16,7 @@ INITRD_RELEASE = "/etc/initrd-release"
 Say = Callable[[str], None]
 """Called with a line for people after each step."""
 Step = Callable[..., None]
-"""Called after each step with its MESSAGE_ID, the line, and perhaps a priority."""
+"""Called after each step with its MESSAGE_ID, the line, perhaps a priority and fields."""
 
 
 def make_plan() -> plan.Plan:
@@ -62,9 +62,9 @@ def run(say: Say) -> dict[str, Any]:
 def stepper(say: Say) -> Step:
     """What tells people and the journal of each step."""
 
-    def step(message_id: str, text: str, priority: int = journal.INFO) -> None:
+    def step(message_id: str, text: str, priority: int = journal.INFO, **fields: str) -> None:
         say(text)
-        journal.send(message_id, priority, text)
+        journal.send(message_id, priority, text, **fields)
 
     return step
 

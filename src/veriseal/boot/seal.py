@@ -116,9 +116,16 @@ def is_sealed() -> bool:
 def check_again(plan: "Plan", earlier: Sealed, step: Step) -> Sealed:
     """For a second run in one boot: a sealed keyring is checked instead of filled.
 
-    Raises VerisealError ``other-certificates`` if ``plan`` is not what ``earlier`` enrolled,
-    ``read-back-failed`` if the kernel does not hold it any more.
+    Raises VerisealError ``other-certificates``, ``read-back-failed``.
     """
+    require_same(plan, earlier)
+    read_back(earlier)
+    step(journal.READ_BACK, f"already sealed in this boot: {len(earlier.keys)} keys, unchanged")
+    return earlier
+
+
+def require_same(plan: "Plan", earlier: Sealed) -> None:
+    """Raise VerisealError ``other-certificates`` unless ``plan`` is what ``earlier`` enrolled."""
     wanted = sorted(release.certificate.fingerprint for release in plan.releases)
     enrolled = sorted(key.fingerprint for key in earlier.keys)
     if wanted != enrolled:
@@ -129,9 +136,6 @@ def check_again(plan: "Plan", earlier: Sealed, step: Step) -> Sealed:
             found=", ".join(enrolled),
             remedy="A sealed keyring cannot be changed: boot again",
         )
-    read_back(earlier)
-    step(journal.READ_BACK, f"already sealed in this boot: {len(earlier.keys)} keys, unchanged")
-    return earlier
 
 
 def read_back(sealed: Sealed) -> None:

@@ -1,4 +1,4 @@
-"""veriseal boot seal: the agent's first step."""
+"""veriseal boot seal, verify, floor: the agent's two steps, and what the initrd is told."""
 
 import argparse
 import json
@@ -23,6 +23,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     seal.add_argument("--json", action="store_true", help="print the plan or the report as JSON")
     seal.set_defaults(run=_seal)
+    verify = steps.add_parser(
+        "verify",
+        help="check the mounted root against its signed manifest",
+        description="Check the manifest of the root mounted at /sysroot, then the whole tree "
+        "against it, and write the launch table. To check a tree elsewhere: veriseal verify.",
+    )
+    verify.add_argument("--json", action="store_true", help="print what the report says as JSON")
+    verify.set_defaults(run=_verify)
+    newest = steps.add_parser(
+        "floor",
+        help="print the floor for a new initrd",
+        description="Print, as JSON, the newest version of the manifest that this machine knows: "
+        "of the one installed, which is checked, and of this boot. For the dracut module.",
+    )
+    newest.set_defaults(run=_floor)
 
 
 def _seal(options: argparse.Namespace) -> None:
@@ -32,6 +47,20 @@ def _seal(options: argparse.Namespace) -> None:
     result = agent.run(_say)
     if options.json:
         print(json.dumps(result, indent=2))
+
+
+def _verify(options: argparse.Namespace) -> None:
+    from veriseal.boot import verify
+
+    result = verify.run(_say)
+    if options.json:
+        print(json.dumps(result, indent=2))
+
+
+def _floor(_options: argparse.Namespace) -> None:
+    from veriseal.boot import floor
+
+    print(floor.serialize(floor.newest()))
 
 
 def _say(text: str) -> None:

@@ -15,8 +15,10 @@ from veriseal.errors import UsageError, VerisealError
 VERBS = {
     "digest": "print the fs-verity digest of files",
     "pki": "make a vendor root and release certificates",
+    "build": "digests, tree list, manifest and signatures of a tree, in one pass",
     "sign": "make built-in signatures of files",
     "enable": "switch verity on, each file with its signature; resumable",
+    "verify": "check a tree against its signed manifest",
     "boot": "the agent's steps, in the initrd",
     "exec": "the launcher: run a program only if it is signed",
     "status": "what is sealed, enrolled, required, booted",

@@ -33,6 +33,13 @@ class Progress:
             self._bar.set_postfix_str("", refresh=False)
             self._bar.update(self._done - self._bar.n)
 
+    def reach(self, done: int, total: int) -> None:
+        """``done`` of ``total`` items are done: for who counts them itself."""
+        self._total, self._done = total, done
+        if self._visible():
+            self._bar.total = total
+            self._bar.update(done - self._bar.n)
+
     def part(self, done: int, total: int) -> None:
         """``done`` of the ``total`` bytes of the item under way are done."""
         if self._visible():

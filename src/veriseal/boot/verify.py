@@ -1,0 +1,233 @@
+"""The verify step as a whole: manifest, tree or image, launch table, report. Once, in the initrd.
+
+It runs after the root file system is mounted and before anything of it is read or entered.
+"""
+
+import os
+import time
+from typing import Any
+
+from veriseal import journal, osrelease, policy, report, table, trusted, voa
+from veriseal import manifest as statement
+from veriseal.boot import agent, composefs, floor, plan, seal
+from veriseal.boot.agent import Say, Step
+from veriseal.certificate import Certificate
+from veriseal.errors import VerisealError
+from veriseal.kernel import mounts
+from veriseal.policy import Policy
+from veriseal.report import State
+from veriseal.tree import check, findings, source
+
+SYSROOT = "/sysroot"
+COMMAND_LINE = "/proc/cmdline"
+MOST_FINDINGS = 1000
+"""That the journal and the report get; a disk can be changed in more places than is of use."""
+_SHOWN = 5
+
+_REMEDY = "journalctl -b -t veriseal names each; install this release again, or boot another"
+
+
+def run(say: Say) -> dict[str, Any]:
+    """Check what is mounted at `SYSROOT`. Returns what was added to the boot report.
+
+    ``say`` gets a line for people after each step; the journal gets the same as a record.
+
+    Raises VerisealError: then the root must not be switched. With ``boot.mode = "report"`` it
+    returns instead, and every message says so.
+    """
+    agent.require_initrd_and_root()
+    step = agent.stepper(say)
+    started = time.monotonic()
+    state = report.state()
+    body = report.read()
+    mode = "enforce"
+    try:
+        settings = policy.load()
+        mode = settings.mode
+        result = _verify(settings, state, body, _said(step, mode))
+        result["seconds"] = round(time.monotonic() - started, 3)
+        state.manifest = report.REPORTED if result["findings"] else report.VERIFIED
+        report.write(state, {**body, "tree": result})
+    except Exception as error:
+        failure = agent.as_error(error)
+        state.manifest = report.FAILED
+        what = _said_text(mode, "the tree is not accepted")
+        agent.record_failure(journal.VERIFY_FAILED, what, failure, state, body)
+        if mode == "report":
+            say(f"{what}: {failure}")
+            return {"failure": failure.as_json()}
+        raise failure from error
+    return result
+
+
+def _verify(settings: Policy, state: State, body: dict[str, object], step: Step) -> dict[str, Any]:
+    os_release = osrelease.read()
+    trust = source.Trust(
+        _certificates(settings, os_release, state, body),
+        settings.signatures_needed,
+        voa.os_identifiers(os_release),
+        floor.read(),
+    )
+    if settings.root == "composefs":
+        return _verify_image(settings, state, trust, step)
+    return _verify_tree(settings, trust, step)
+
+
+def _certificates(
+    settings: Policy, os_release: dict[str, str], state: State, body: dict[str, object]
+) -> list[Certificate]:
+    """The certificates that count: the initrd's, which must be those that were enrolled."""
+    planned = plan.make(settings, os_release)
+    if state.keyring == report.SEALED:
+        sealed = seal.Sealed.from_json(body.get("kernel_keyring"))
+        seal.require_same(planned, sealed)
+        seal.read_back(sealed)
+    elif state.keyring != report.OFF or settings.keyring != "off":
+        raise VerisealError(
+            "not-sealed",
+            "this boot is not sealed",
+            expected=report.SEALED,
+            found=state.keyring,
+            remedy="See what veriseal-seal.service says: journalctl -b -u veriseal-seal",
+        )
+    return [release.certificate for release in planned.releases]
+
+
+def _verify_tree(settings: Policy, trust: source.Trust, step: Step) -> dict[str, Any]:
+    root = os.open(SYSROOT, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    shown = f"{SYSROOT}/{statement.DIRECTORY}"
+    directory = source.open_directory(root, statement.DIRECTORY, shown)
+    release = _load(directory, shown, trust, step)
+    checked = check.check(root, release, settings.verity == "all")
+    covered, beyond = mounted_below(SYSROOT, checked.directories)
+    for point in beyond:
+        step(journal.VERIFY_NOT_COVERED, f"not covered: what is mounted at {point}", journal.NOTICE)
+    for finding in checked.findings[:MOST_FINDINGS]:
+        path = os.fsdecode(finding.path)
+        step(journal.VERIFY_FINDING, str(finding), journal.ERROR, path=path)
+    text = findings.summary(checked.findings)
+    if checked.findings and settings.mode == "enforce":
+        raise _refused(checked.findings, text)
+    rows = table.write(checked.rows, trusted.boot_id())
+    step(journal.VERIFY_DONE, f"{_named(release)}: {checked.entries} entries, {text}",
+         journal.NOTICE)  # fmt: skip
+    return {
+        **_about(release, trust, settings),
+        **checked.as_json(),
+        "findings": [one.as_json() for one in checked.findings[:MOST_FINDINGS]],
+        "summary": text,
+        "launch_table_rows": rows,
+        "mounts": covered,
+        "not_covered": beyond,
+    }
+
+
+def _verify_image(
+    settings: Policy, state: State, trust: source.Trust, step: Step
+) -> dict[str, Any]:
+    with open(COMMAND_LINE, encoding="utf-8", errors="surrogateescape") as file:
+        digest = composefs.named_on_command_line(file.read().rstrip("\n"))
+    shown = composefs.deployment(settings.images, digest)
+    root = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    directory = source.open_directory(root, shown.lstrip("/"), shown)
+    release = _load(directory, shown, trust, step)
+    if release.manifest.image != digest:
+        raise VerisealError(
+            "other-image",
+            "the digest file is of another image",
+            path=release.path,
+            expected=digest,
+            found=release.manifest.image or "a tree",
+            remedy="Make it with: veriseal build --image",
+        )
+    if state.keyring == report.SEALED:
+        for one in release.signatures:
+            composefs.kernel_agrees(one.signer, release.digest, one.der)
+    mounted_now = mounts.read()
+    image = settings.image_file.replace("{digest}", digest.value.hex()) or None
+    composefs.require_mounted(mounted_now, SYSROOT, digest, image)
+    beyond = [mount.point for mount in composefs.not_covered(mounted_now, SYSROOT)]
+    for point in beyond:
+        step(journal.VERIFY_NOT_COVERED, f"not covered: what is mounted at {point}", journal.NOTICE)
+    table.write([], trusted.boot_id())
+    step(journal.VERIFY_DONE, f"{_named(release)}: the mounted image is {digest}", journal.NOTICE)
+    return {
+        **_about(release, trust, settings),
+        "image": str(digest),
+        "findings": [],
+        "not_covered": beyond,
+    }
+
+
+def mounted_below(root: str, listed: set[bytes]) -> tuple[list[str], list[str]]:
+    """What is mounted in the tree at ``root``: what the check saw through, and what it did not.
+
+    ``listed`` are the directories of the list: what is mounted on one that holds listed entries
+    was compared with them like the rest. Paths are as seen in the tree.
+    """
+    prefix = root.rstrip("/")
+    covered: list[str] = []
+    beyond: list[str] = []
+    for mount in mounts.read():
+        point = mount.point.removeprefix(prefix)
+        if point == mount.point and prefix or not point.startswith("/") or point == "/":
+            continue
+        below = os.fsencode(point) + b"/"
+        seen = any(path.startswith(below) for path in listed)
+        (covered if seen else beyond).append(point)
+    return covered, beyond
+
+
+def _load(directory: int, shown: str, trust: source.Trust, step: Step) -> source.Release:
+    try:
+        release = source.load(directory, shown, trust)
+    finally:
+        os.close(directory)
+    for why in release.ignored:
+        step(journal.VERIFY_NOT_COVERED, f"counts for nothing: {why}", journal.WARNING)
+    return release
+
+
+def _about(release: source.Release, trust: source.Trust, settings: Policy) -> dict[str, Any]:
+    manifest = release.manifest
+    return {
+        "mode": settings.mode,
+        "os": manifest.os,
+        "version": manifest.version,
+        "created": manifest.created,
+        "floor": trust.floor,
+        "manifest": str(release.digest),
+        "signed_by": [one.signer.fingerprint for one in release.signatures],
+        "signatures_needed": trust.needed,
+    }
+
+
+def _named(release: source.Release) -> str:
+    signers = ", ".join(one.signer.subject for one in release.signatures)
+    return f"{release.manifest.os} version {release.manifest.version}, signed by {signers}"
+
+
+def _refused(found: list[findings.Finding], text: str) -> VerisealError:
+    shown = [str(one) for one in found[:_SHOWN]]
+    if len(found) > _SHOWN:
+        shown.append(f"and {len(found) - _SHOWN} more")
+    return VerisealError(
+        "tree-refused",
+        f"the tree is not as its manifest says: {text}",
+        path=SYSROOT,
+        found="; ".join(shown),
+        remedy=_REMEDY,
+    )
+
+
+def _said(step: Step, mode: str) -> Step:
+    """``step``, saying where it is so that nothing is enforced."""
+
+    def say(message_id: str, text: str, *more: int, **fields: str) -> None:
+        step(message_id, _said_text(mode, text), *more, **fields)
+
+    return say
+
+
+def _said_text(mode: str, text: str) -> str:
+    return text if mode == "enforce" else f"(reported, not enforced) {text}"

@@ -1,0 +1,121 @@
+"""veriseal verify: a tree against its signed manifest, on any machine."""
+
+import argparse
+import json
+import os
+import sys
+
+from veriseal import certificate, manifest, osrelease, pem, policy, voa
+from veriseal.boot import plan
+from veriseal.certificate import Certificate
+from veriseal.cli.progress import Progress
+from veriseal.errors import UsageError
+from veriseal.tree import check, findings, source
+
+_EPILOG = """\
+Without --cert the certificates of this system count, as they would in its initrd. Files without
+fs-verity are read and hashed, unless the manifest demands verity of them: to check an unpacked
+tree before it is enabled, say --without-verity. Exit status 1 if there is any finding.
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb's arguments."""
+    parser.add_argument("tree", metavar="TREE", help="the root directory of the tree")
+    parser.add_argument(
+        "--manifest",
+        metavar="DIR",
+        help=f"what veriseal build wrote [TREE/{manifest.DIRECTORY}]",
+    )
+    parser.add_argument(
+        "--cert",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a certificate that counts; may be given several times",
+    )
+    parser.add_argument("--os", metavar="NAME", help="such as fedora:43 [of this system]")
+    parser.add_argument(
+        "--signatures-needed", type=int, metavar="K", help="by so many certificates [1]"
+    )
+    parser.add_argument(
+        "--at-least", type=int, default=0, metavar="VERSION", help="refuse an older manifest"
+    )
+    strictness = parser.add_mutually_exclusive_group()
+    strictness.add_argument(
+        "--all-verity", action="store_true", help="every file must have fs-verity"
+    )
+    strictness.add_argument(
+        "--without-verity", action="store_true", help="no file needs fs-verity: all may be read"
+    )
+    parser.add_argument("--json", action="store_true", help="a JSON report on stdout")
+    parser.epilog = _EPILOG
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what differs. Returns 1 if anything does."""
+    trust = _trust(options)
+    root = os.open(options.tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    if options.manifest is None:
+        shown = os.path.join(options.tree, manifest.DIRECTORY)
+        directory = source.open_directory(root, manifest.DIRECTORY, shown)
+    else:
+        shown = options.manifest
+        directory = os.open(shown, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    release = source.load(directory, shown, trust)
+    if options.without_verity:
+        release = release._replace(manifest=release.manifest._replace(signed=()))
+    if release.manifest.tree is None:
+        raise UsageError(f"{release.path} is of an image, not of a tree")
+    with Progress(0, unit="entry") as progress:
+        result = check.check(root, release, options.all_verity, progress.reach)
+    about = f"{release.manifest.os} version {release.manifest.version}"
+    summary = findings.summary(result.findings)
+    if options.json:
+        json.dump(_report(release, result), sys.stdout, indent=2)
+        print()
+    else:
+        for finding in result.findings:
+            print(finding)
+    for why in release.ignored:
+        print(f"veriseal: counts for nothing: {why}", file=sys.stderr)
+    print(
+        f"{about}: {result.entries} entries, {result.measured} measured, {result.hashed} read and "
+        f"hashed: {summary}",
+        file=sys.stderr,
+    )
+    return 1 if result.findings else 0
+
+
+def _trust(options: argparse.Namespace) -> source.Trust:
+    settings = policy.load()
+    os_release = osrelease.read()
+    names = [options.os] if options.os is not None else voa.os_identifiers(os_release)
+    certificates: list[Certificate]
+    if options.cert:
+        certificates = [certificate.load(_contents(path), path) for path in options.cert]
+    else:
+        planned = plan.make(settings, os_release)
+        certificates = [release.certificate for release in planned.releases]
+    needed = options.signatures_needed
+    needed = settings.signatures_needed if needed is None else needed
+    if needed < 1:
+        raise UsageError("--signatures-needed: at least 1")
+    return source.Trust(certificates, needed, names, options.at_least)
+
+
+def _contents(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(pem.MAX_FILE_SIZE + 1)
+
+
+def _report(release: source.Release, result: check.Result) -> dict[str, object]:
+    return {
+        "schema": 1,
+        "os": release.manifest.os,
+        "version": release.manifest.version,
+        "signed_by": [one.signer.fingerprint for one in release.signatures],
+        **result.as_json(),
+        "findings": [one.as_json() for one in result.findings],
+    }

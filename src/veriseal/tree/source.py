@@ -1,0 +1,156 @@
+"""Reading a release's manifest out of a directory that nobody has verified.
+
+In order, so that nothing is parsed before its signature was checked:
+  1. the manifest and its signatures are read, through directories alone;
+  2. enough of the certificates that count have signed it;
+  3. it is of this operating system;
+  4. it is not older than the floor;
+  5. the tree list has the size and the fs-verity digest that it says.
+"""
+
+import os
+import stat
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from veriseal import manifest as statement
+from veriseal import merkle
+from veriseal.certificate import Certificate
+from veriseal.digest import MAX_SIGNATURE_SIZE, Digest
+from veriseal.errors import VerisealError
+from veriseal.kernel import files
+from veriseal.manifest import Manifest, Signature
+
+_SUFFIX = ".sig"
+
+
+class Trust(NamedTuple):
+    """Whose manifests count: certificates, how many of them, VOA names, the lowest version."""
+
+    certificates: Sequence[Certificate]
+    needed: int
+    os_names: Sequence[str]
+    floor: int
+
+
+class Release(NamedTuple):
+    """A manifest that passed, with its tree list.
+
+    Attributes:
+        manifest: what it says.
+        tree_list: composefs-dump(5), whole; empty for an image.
+        digest: of the manifest, which is what is signed.
+        signatures: those that count.
+        ignored: why each other signature counts for nothing.
+        path: of the manifest, for messages.
+    """
+
+    manifest: Manifest
+    tree_list: bytes
+    digest: Digest
+    signatures: list[Signature]
+    ignored: list[str]
+    path: str
+
+
+def open_directory(root: int, directory: str, shown: str) -> int:
+    """The manifest directory ``directory`` below ``root``; no link is followed on the way.
+
+    ``shown`` is its name for messages. The caller closes it. Raises VerisealError.
+    """
+    try:
+        return files.open_beneath(root, os.fsencode(directory), os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise VerisealError(
+            "no-manifest",
+            f"there is no manifest here: {error.strerror}",
+            path=shown,
+            remedy="Make it with veriseal build, and install what that writes here",
+        ) from None
+
+
+def load(directory: int, shown: str, trust: Trust) -> Release:
+    """The release whose manifest lies in ``directory``. Steps 1 to 5 of this module.
+
+    Raises VerisealError: ``no-manifest``, ``manifest-not-signed``, ``bad-manifest``,
+    ``other-os``, ``rolled-back``, ``tree-list-changed`` and others.
+    """
+    path = os.path.join(shown, statement.NAME)
+    data = _read(directory, statement.NAME, statement.MAX_SIZE, shown)
+    counted, ignored = statement.check_signatures(
+        data, _signatures(directory, shown), trust.certificates, trust.needed, path
+    )
+    manifest = statement.parse(data, path)
+    statement.check_os(manifest, trust.os_names, path)
+    statement.check_version(manifest, trust.floor, path)
+    tree_list = b"" if manifest.tree is None else _tree_list(directory, manifest, shown)
+    digest = merkle.data_digest(data, statement.PARAMETERS)
+    return Release(manifest, tree_list, digest, counted, ignored, path)
+
+
+def _signatures(directory: int, shown: str) -> dict[str, bytes]:
+    prefix = f"{statement.NAME}."
+    names = sorted(
+        name for name in os.listdir(directory) if name.startswith(prefix) and name.endswith(_SUFFIX)
+    )
+    if len(names) > statement.MAX_SIGNATURES:
+        raise VerisealError(
+            "manifest-not-signed",
+            "too many signatures of the manifest",
+            path=shown,
+            expected=f"at most {statement.MAX_SIGNATURES}",
+            found=len(names),
+        )
+    # A file that is larger than any signature is one byte too large, whatever its size.
+    return {name: _read(directory, name, MAX_SIGNATURE_SIZE, shown) for name in names}
+
+
+def _tree_list(directory: int, manifest: Manifest, shown: str) -> bytes:
+    path = os.path.join(shown, statement.TREE_LIST)
+    data = _read(directory, statement.TREE_LIST, manifest.size, shown)
+    if len(data) != manifest.size:
+        more = "more" if len(data) > manifest.size else f"{len(data)} bytes"
+        raise _changed(path, f"{manifest.size} bytes", more)
+    digest = merkle.data_digest(data, statement.PARAMETERS)
+    if digest != manifest.tree:
+        raise _changed(path, manifest.tree, digest)
+    return data
+
+
+def _changed(path: str, expected: object, found: object) -> VerisealError:
+    return VerisealError(
+        "tree-list-changed",
+        "not the tree list that the manifest was signed with",
+        path=path,
+        expected=expected,
+        found=found,
+        remedy="Install manifest and tree list of one build",
+    )
+
+
+def _read(directory: int, name: str, limit: int, shown: str) -> bytes:
+    """The contents of a regular file, or its first ``limit`` + 1 bytes. Raises VerisealError."""
+    path = os.path.join(shown, name)
+    try:
+        # O_NONBLOCK: a FIFO must not stop the boot.
+        fd = files.open_beneath(directory, os.fsencode(name), os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        raise VerisealError(
+            "no-manifest",
+            f"cannot be opened: {error.strerror}",
+            path=path,
+            remedy="Make it with veriseal build, and install what that writes here",
+        ) from None
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise VerisealError("not-a-regular-file", "not a regular file", path=path)
+        parts = []
+        left = limit + 1
+        while left and (part := os.read(fd, left)):
+            parts.append(part)
+            left -= len(part)
+        return b"".join(parts)
+    except OSError as error:
+        raise VerisealError("unreadable", f"cannot be read: {error.strerror}", path=path) from None
+    finally:
+        os.close(fd)
