@@ -52,7 +52,7 @@ def named_on_command_line(cmdline: str) -> Digest:
     ``verity-optional``, ``checks-switched-off``.
     """
     words = [_parameter(word) for word in _words(cmdline)]
-    plain = [_bare(word) for word in cmdline.split() if "=" in word]
+    plain = [_bare(word) for word in re.split(f"[{_SPACES}]", cmdline) if "=" in word]
     for name, value in (*words, *plain):
         _require_strict(name, value)
     named = [value for name, value in words if name in _NAMES]
@@ -64,14 +64,15 @@ def named_on_command_line(cmdline: str) -> Digest:
             expected="composefs=HEX",
             remedy='Boot an entry of bootc, or set boot.root = "tree"',
         )
-    if len(named) != 1 or hidden:
+    digests = [_digest(value) for value in named]
+    if len(digests) != 1 or hidden:
         raise VerisealError(
             "several-images-named",
             "the kernel command line must name one composefs image",
             found=", ".join([*named, *sorted(hidden)]),
-            remedy="Leave one composefs= word: bootc container ukify --erofs-version=v2 does",
+            remedy="Leave one composefs= word, that of the image which has a digest file",
         )
-    return _digest(named[0])
+    return digests[0]
 
 
 def deployment(directory: str, digest: Digest) -> str:
@@ -94,7 +95,8 @@ def require_mounted(
     the image: see `not_covered`.
 
     That the image is ``digest`` is shown by the source ``composefs:HEX``: a name, as good as
-    the mounter that set it. ``image`` is the path of the file that the mounter was told to
+    the mounter that set it; composefs-rs measures first, unless the command line has the ``?``
+    that `named_on_command_line` refuses. ``image`` is the path of the file that the mounter was told to
     mount. It is measured, and must be in use: that shows which file it is, as long as the
     mounter is honest. A mount with the bare source ``composefs`` needs it, for its mounter may
     have checked nothing: ``mount.composefs -o verity`` takes an image without verity.
