@@ -10,6 +10,7 @@ import importlib.util
 import io
 import os
 import sys
+import tempfile
 
 
 def exercise() -> None:
@@ -32,6 +33,24 @@ def exercise() -> None:
         # is no reason to stop: the boot will.
         sys.argv[1:] = ["boot", "seal", "--dry-run"]
         main()
+    check_a_tree()
+
+
+def check_a_tree() -> None:
+    """Do what `veriseal boot verify` does, on a tree of one empty directory."""
+    from veriseal import manifest
+    from veriseal.boot import verify
+    from veriseal.digest import SHA256, Digest
+
+    tree_list = b"/ 0 40700 2 0 0 0 0.0 - - -\n"
+    statement = manifest.Manifest("os", 1, 0, Digest(SHA256, bytes(32)), len(tree_list))
+    statement = manifest.parse(manifest.serialize(statement), "manifest")
+    release = verify.source.Release(statement, tree_list, Digest(SHA256, bytes(32)), [], [], "-")
+    with tempfile.TemporaryDirectory() as directory:
+        root = os.open(directory, os.O_RDONLY)
+        verify.check.check(root, release, True)
+        os.close(root)
+    verify.mounted_below(verify.SYSROOT, set())
 
 
 def libraries() -> set[str]:

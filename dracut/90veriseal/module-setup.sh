@@ -26,15 +26,18 @@ install() {
 
     # Required, not wanted, by every way into the real root: a unit that is masked on the kernel
     # command line, or missing, then fails the boot instead of being passed over.
-    for _unit in initrd-root-device.target sysroot.mount initrd-root-fs.target \
-        sysusr-usr.mount initrd-usr-fs.target \
-        initrd-switch-root.target initrd-switch-root.service; do
-        mkdir -p "$initdir$systemdsystemconfdir/$_unit.requires"
-        ln_r "$systemdsystemunitdir/veriseal-seal.service" \
-            "$systemdsystemconfdir/$_unit.requires/veriseal-seal.service"
+    for _unit in initrd-root-device.target sysroot.mount sysusr-usr.mount initrd-usr-fs.target; do
+        require "$_unit" veriseal-seal.service
     done
-    inst_simple "$systemdsystemunitdir/veriseal-seal.service" || fail "the unit is missing"
-    inst_multiple -o "$systemdsystemconfdir/veriseal-seal.service.d/*.conf"
+    for _unit in initrd-root-fs.target initrd-parse-etc.service \
+        initrd-switch-root.target initrd-switch-root.service; do
+        require "$_unit" veriseal-seal.service
+        require "$_unit" veriseal-verify.service
+    done
+    for _unit in veriseal-seal veriseal-verify; do
+        inst_simple "$systemdsystemunitdir/$_unit.service" || fail "$_unit.service is missing"
+        inst_multiple -o "$systemdsystemconfdir/$_unit.service.d/*.conf"
+    done
 
     _file=$(python3 -I "$moddir/import-closure.py" /usr/lib/veriseal) \
         || fail "the agent's imports cannot be resolved"
@@ -58,6 +61,17 @@ install() {
     inst_simple "$(readlink -e /etc/os-release)" /usr/lib/veriseal/os-release \
         || fail "os-release is missing"
     inst_multiple -o /usr/lib/veriseal/veriseal.toml /etc/veriseal/veriseal.toml
+    # The digest files of composefs images.
+    inst_multiple -o "/usr/lib/veriseal/images/*/*"
+    # From now on this machine knows this version, and an older one is a rollback.
+    veriseal boot floor > "$initdir/usr/lib/veriseal/floor.json" \
+        || fail "the installed manifest would not pass"
+}
+
+# Make a unit of systemd require one of ours.
+require() {
+    mkdir -p "$initdir$systemdsystemconfdir/$1.requires"
+    ln_r "$systemdsystemunitdir/$2" "$systemdsystemconfdir/$1.requires/$2"
 }
 
 # dracut does not look at the status of install(): an initrd without the agent must not be made.

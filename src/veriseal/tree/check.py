@@ -75,9 +75,10 @@ def check(
     directories = list(_grouped(release))
     total = sum(1 + len(one.entries) for one in directories)
     batches = _batched(directories)
+    sizes = {entry.size for one in directories for entry in one.entries}
 
     def work(batch: Sequence[_Directory]) -> tuple[object, ...]:
-        look = Look(root, release.manifest, verity_for_all)
+        look = Look(root, release.manifest, sizes, verity_for_all)
         for one in batch:
             look.directory(one.own, one.entries)
         counts = (look.measured, look.hashed, look.hashed_bytes, look.hashed_seconds)
@@ -111,14 +112,14 @@ def _grouped(release: Release) -> Iterator[_Directory]:
     """
     path = os.path.join(os.path.dirname(release.path), TREE_LIST)
     directories: dict[bytes, _Directory] = {}
-    files: dict[bytes, dump.Entry] = {}
+    others: dict[bytes, dump.Entry] = {}
     for entry in dump.parse(io.BytesIO(release.tree_list), path):
         if entry.hardlink:
-            entry = files[entry.payload or b""]._replace(path=entry.path)
-        elif stat.S_ISREG(entry.mode):
-            files[entry.path] = entry
-        if stat.S_ISDIR(entry.mode):
+            entry = others[entry.payload or b""]._replace(path=entry.path)
+        elif stat.S_ISDIR(entry.mode):
             directories[entry.path] = _Directory(entry, [])
+        else:
+            others[entry.path] = entry
         if entry.path != b"/":
             parent = entry.path.rpartition(b"/")[0] or b"/"
             directories[parent].entries.append(entry)

@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 
 from veriseal import dump, merkle
 from veriseal.digest import Digest
@@ -60,13 +60,19 @@ class Look:
         hashed, hashed_bytes, hashed_seconds: files without verity, which were read instead.
     """
 
-    def __init__(self, root: int, manifest: Manifest, verity_for_all: bool) -> None:
-        """``root`` is open on the tree's root directory."""
+    def __init__(
+        self, root: int, manifest: Manifest, sizes: Container[int], verity_for_all: bool
+    ) -> None:
+        """``root`` is open on the tree's root directory; ``sizes`` are those of the listed files.
+
+        With ``verity_for_all`` no file is read in place of being measured.
+        """
         self.findings: list[Found] = []
         self.unopened: list[tuple[bytes, int]] = []
         self.measured = self.hashed = self.hashed_bytes = 0
         self.hashed_seconds = 0.0
         self._root = root
+        self._sizes = sizes
         self._parameters = manifest.parameters
         self._rules = Rules(manifest.exclusive, manifest.mutable)
         self._verity = Patterns(["/"] if verity_for_all else manifest.signed)
@@ -151,7 +157,8 @@ class Look:
             if self._verity.cover(path):
                 self._add("no-verity", path)
                 return
-            if status.st_size != entry.size:
+            if status.st_size != entry.size and status.st_size not in self._sizes:
+                # No file of this release: its digest would not say which.
                 self._add("changed", path, f"{entry.size} bytes", f"{status.st_size} bytes")
                 return
             found = self._hash(fd, status.st_size, path)
