@@ -1,10 +1,13 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all; and names in a tree that is not this machine's."""
 
 import contextlib
+import errno
 import os
 import secrets
 
 from veriseal.errors import VerisealError
+
+_MAX_LINKS = 40  # as the kernel has it: MAXSYMLINKS, include/linux/namei.h
 
 
 def create(path: str, data: bytes, mode: int) -> None:
@@ -43,6 +46,34 @@ def read(path: str, limit: int) -> bytes:
     """The contents of ``path``, or its first ``limit`` + 1 bytes. Raises OSError."""
     with open(path, "rb") as file:
         return file.read(limit + 1)
+
+
+def inside(tree: str, path: str) -> str:
+    """Where ``path``, a path in ``tree``, is on this machine.
+
+    Symbolic links are followed as if ``tree`` were the root directory: none leads out of it.
+    Raises OSError if there are too many.
+    """
+    found: list[str] = []
+    waiting = path.split("/")[::-1]
+    links = 0
+    while waiting:
+        name = waiting.pop()
+        if name == "..":
+            del found[-1:]
+        elif name not in ("", "."):
+            here = os.path.join(tree, *found, name)
+            if not os.path.islink(here):
+                found.append(name)
+                continue
+            links += 1
+            if links > _MAX_LINKS:
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), os.path.join(tree, path))
+            target = os.readlink(here)
+            if target.startswith("/"):
+                found.clear()
+            waiting.extend(target.split("/")[::-1])
+    return os.path.join(tree, *found)
 
 
 def _write(path: str, data: bytes, mode: int, flush: bool = True) -> None:

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+from veriseal import signature
 from veriseal.build import files, signer
 from veriseal.build.digests import Compute, OnPart, digest_of, each
 from veriseal.build.signer import Signer
-from veriseal.digest import Digest
+from veriseal.certificate import Certificate
+from veriseal.digest import MAX_SIGNATURE_SIZE, Digest
 from veriseal.errors import VerisealError
 from veriseal.merkle import Parameters
 
@@ -47,3 +49,15 @@ def sign(
             yield path, value
         else:
             yield path, Digest(parameters.algorithm, value)
+
+
+def has_signature(path: str, digest: Digest, certificate: Certificate) -> bool:
+    """Whether the file ``path`` is a signature of ``digest`` by ``certificate``.
+
+    Raises OSError if it is there and cannot be read.
+    """
+    try:
+        signature.verify(files.read(path, MAX_SIGNATURE_SIZE), digest, certificate)
+    except (FileNotFoundError, VerisealError):
+        return False
+    return True

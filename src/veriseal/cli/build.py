@@ -1,0 +1,200 @@
+"""veriseal build: the release of a tree, in one pass."""
+
+import argparse
+import gc
+import json
+import os
+import stat
+import sys
+import time
+
+from veriseal import manifest, osrelease, policy, voa
+from veriseal.build import files, release
+from veriseal.build.scan import Scan, scan
+from veriseal.build.signer import Signer
+from veriseal.cli import parameters, signer
+from veriseal.cli.progress import Progress
+from veriseal.errors import UsageError, VerisealError, printable
+from veriseal.manifest import Manifest
+from veriseal.merkle import Parameters
+from veriseal.pattern import Patterns, Rules
+from veriseal.policy import Policy
+
+_MAX_CONFIGURATION = 1 << 20
+_MAX_NUMBER = (1 << 63) - 1
+_EPILOG = f"""\
+DIR gets tree.dump, the list of the tree in composefs-dump(5); manifest.json and its signature;
+and the signatures of files, named by digest: veriseal enable TREE --signatures DIR/signatures.
+The same tree, configuration, version and time give the same files. If anything cannot be read,
+all of that is said and no manifest is written. Run the command again after an interruption:
+signatures that are there already are kept. {signer.EPILOG}"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb's arguments."""
+    parser.add_argument("tree", metavar="TREE", help="the root directory of the system")
+    parser.add_argument("--os", required=True, metavar="NAME", help="such as fedora:43")
+    parser.add_argument(
+        "--version", required=True, metavar="N", help="of the release; only grows", dest="number"
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="outside of TREE")
+    parser.add_argument(
+        "--created", metavar="SECONDS", help="since 1970 [SOURCE_DATE_EPOCH, or else now]"
+    )
+    parser.add_argument(
+        "--config",
+        action="append",
+        metavar="FILE",
+        help=f"can be repeated [{' and '.join(policy.FILES)} of TREE]",
+    )
+    signer.add(parser)
+    parameters.add(parser)
+    parser.add_argument("--json", action="store_true", help="a JSON report on stdout")
+    parser.epilog = _EPILOG
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Build the release; failures go to stderr and the exit status."""
+    # A collection in a worker would copy all the memory that it shares with the others.
+    gc.disable()
+    chosen = parameters.of(options)
+    version = _number("--version", options.number, 1)
+    if not options.os.isprintable() or {"", "/"} & {options.os, *options.os}:
+        raise UsageError(f"--os: not the name of a release: {options.os}")
+    created = _created(options.created)
+    _check_places(options.tree, options.out)
+    settings = _settings(options)
+    _check_os(options.tree, options.os)
+    statement = Manifest(
+        os=options.os,
+        version=version,
+        created=created,
+        parameters=chosen,
+        exclusive=settings.exclusive,
+        mutable=settings.mutable,
+        signed=settings.sign,
+    )
+    by = signer.of(options)
+    # What this very run is for cannot be in the list.
+    rules = Rules(settings.exclusive, (*settings.mutable, f"/{manifest.DIRECTORY}"))
+    return _Run(options.out, by, statement, options.json).build(scan(options.tree, rules))
+
+
+class _Run:
+    def __init__(self, out: str, by: Signer, statement: Manifest, as_json: bool) -> None:
+        self._out = out
+        self._by = by
+        self._statement = statement
+        self._as_json = as_json
+        self._counts = {"entries": 0, "files": 0, "bytes": 0, release.SIGNED: 0, release.KEPT: 0}
+        self._errors: list[VerisealError] = []
+
+    def build(self, found: Scan) -> int:
+        signatures = os.path.join(self._out, release.SIGNATURES)
+        os.makedirs(signatures, exist_ok=True)
+        lines = self._lines(found, signatures, self._statement.parameters)
+        if self._errors:
+            self._report(None)
+            return 1
+        self._report(release.write(self._out, lines, self._statement, self._by))
+        return 0
+
+    def _lines(self, found: Scan, signatures: str, chosen: Parameters) -> list[bytes]:
+        lines = [b""] * found.length
+        signed = Patterns(self._statement.signed)
+        with Progress(len(found.nodes)) as progress:
+            for error in found.errors:
+                self._failed(error, progress)
+            for node, outcome in release.entries(
+                found.nodes, chosen, self._by, signed, signatures, progress.part
+            ):
+                progress.step()
+                if isinstance(outcome, VerisealError):
+                    self._failed(outcome, progress)
+                    continue
+                for position, line in zip(node.positions, outcome.lines, strict=True):
+                    lines[position] = line
+                self._counts["entries"] += len(outcome.lines)
+                if stat.S_ISREG(node.status.st_mode):
+                    self._counts["files"] += 1
+                    self._counts["bytes"] += node.status.st_size
+                if outcome.state is not None:
+                    self._counts[outcome.state] += 1
+        return lines
+
+    def _failed(self, error: VerisealError, progress: Progress) -> None:
+        self._errors.append(error)
+        progress.say(f"veriseal: {error}")
+
+    def _report(self, written: release.Written | None) -> None:
+        counts = self._counts
+        text = f"{counts['files']} files, {counts['bytes']} bytes; "
+        text += f"{counts[release.SIGNED]} signed, {counts[release.KEPT]} kept, "
+        text += f"{len(self._errors)} failed"
+        print(text, file=sys.stderr)
+        if self._as_json:
+            report: dict[str, object] = {"schema": 1, **counts}
+            report["errors"] = [error.as_json() for error in self._errors]
+            if written is not None:
+                report["manifest"] = written.manifest
+                report["manifest_digest"] = str(written.manifest_digest)
+                report["signature"] = written.signature
+                report["tree_digest"] = str(written.tree_digest)
+            json.dump(report, sys.stdout, indent=2)
+            print()
+        elif written is not None:
+            print(f"{written.manifest_digest} {printable(written.manifest)}")
+        else:
+            print("No manifest was written", file=sys.stderr)
+
+
+def _number(name: str, text: str, least: int) -> int:
+    if not (text.isascii() and text.isdigit()) or not least <= int(text) <= _MAX_NUMBER:
+        raise UsageError(f"{name}: not a number from {least} on: {text}")
+    return int(text)
+
+
+def _created(given: str | None) -> int:
+    if given is not None:
+        return _number("--created", given, 0)
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    return int(time.time()) if epoch is None else _number("SOURCE_DATE_EPOCH", epoch, 0)
+
+
+def _check_places(tree: str, out: str) -> None:
+    top, place = os.path.realpath(tree), os.path.realpath(out)
+    if not stat.S_ISDIR(os.stat(tree).st_mode):
+        raise UsageError(f"{tree}: not a directory")
+    if os.path.commonpath([top, place]) == top:
+        raise UsageError(
+            f"--out: {out} is in {tree}, and would be a part of its own list",
+            remedy="Name another directory; copy its files to "
+            f"{manifest.DIRECTORY} of the tree afterwards",
+        )
+
+
+def _settings(options: argparse.Namespace) -> Policy:
+    if options.config is None:
+        return policy.load(tuple(files.inside(options.tree, name) for name in policy.FILES))
+    settings: dict[str, object] = {}
+    for path in options.config:
+        settings |= policy.parse(files.read(path, _MAX_CONFIGURATION), path)
+    return policy.make(settings)
+
+
+def _check_os(tree: str, name: str) -> None:
+    """Raise VerisealError ``other-os`` unless ``name`` is one of the tree's own, if it has any."""
+    found = (files.inside(tree, path) for path in ("etc/os-release", "usr/lib/os-release"))
+    paths = tuple(path for path in found if os.path.exists(path))
+    if not paths:
+        return
+    names = voa.os_identifiers(osrelease.read(paths))
+    if name not in names:
+        raise VerisealError(
+            "other-os",
+            "the tree is of another operating system or release than --os says",
+            path=paths[0],
+            expected=name,
+            found=" or ".join(names),
+        )
