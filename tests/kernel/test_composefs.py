@@ -3,19 +3,23 @@
 import errno
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 import pytest
 
+from veriseal import manifest
 from veriseal.boot import composefs
 from veriseal.digest import SHA512, Digest
 from veriseal.errors import VerisealError
 from veriseal.kernel import mounts, verity
 from veriseal.merkle import Parameters
+from veriseal.tree import source
 
 from . import helpers
+from .helpers import Signer
 
 # overlayfs has verity=require from 6.6 on, and lowerdir+ from 6.7 on.
 SUPPORTED = helpers.KERNEL_VERSION >= (6, 7)
@@ -258,7 +262,15 @@ def test_an_image_that_cannot_be_measured(make: Callable[..., Image], root: str)
         for path in ("/run/image", f"{root}/usr/bin/program", root, "/dev/null"):
             assert refusal(root, image.digest, path).reason == "no-filesystem-support", path
         missing = refusal(root, image.digest, f"{image.path}.none")
-        assert (missing.reason, missing.path) == ("system-call", f"{image.path}.none")
+        assert (missing.reason, missing.path) == ("not-found", f"{image.path}.none")
+        os.mkfifo(f"{image.path}.fifo")
+        os.mknod(f"{image.path}.device", stat.S_IFCHR, os.makedev(1, 3))
+        os.symlink(f"{image.path}.fifo", f"{image.path}.link")
+        for kind in ("fifo", "device", "link"):
+            found = refusal(root, image.digest, f"{image.path}.{kind}")
+            assert found.reason == "not-a-regular-file", kind
+        os.symlink(f"{image.path}.loop", f"{image.path}.loop")
+        assert refusal(root, image.digest, f"{image.path}.loop").reason == "system-call"
 
 
 @needs_verity
@@ -273,6 +285,32 @@ def test_two_deployments_at_once(make: Callable[..., Image], root: str) -> None:
             accept(point, image.digest, image.path)
             assert helpers.read(f"{point}/usr/bin/program") == image.program
         assert refusal(roots[0], images[1].digest, images[0].path).reason == "other-image"
+
+
+@needs_verity
+def test_a_digest_file_for_each_deployment(
+    make: Callable[..., Image], root: str, place: str, rsa: Signer
+) -> None:
+    images = [make("first"), make("second")]
+    for version, image in enumerate(images, 1):
+        directory = composefs.deployment(f"{place}/images", image.digest)
+        statement = manifest.Manifest("debian:13", version, 0, image=image.digest)
+        data = manifest.serialize(statement)
+        helpers.write(f"{directory}/{manifest.NAME}", data)
+        helpers.write(f"{directory}/{manifest.NAME}.x.sig", helpers.sign(data, rsa))
+    trust = source.Trust([rsa.certificate], 1, ["debian:13"], 1)
+    for image in images:
+        named_digest = composefs.named_on_command_line(f"ro composefs={image.digest.value.hex()}")
+        shown = composefs.deployment(f"{place}/images", named_digest)
+        fd = os.open(shown, os.O_RDONLY)
+        release = source.load(fd, shown, trust)
+        os.close(fd)
+        assert release.manifest.image == named_digest == image.digest
+        for one in release.signatures:
+            composefs.kernel_agrees(one.signer, release.digest, one.der)
+        with named(image, root, image.name):
+            accept(root, named_digest, image.path)
+            assert helpers.read(f"{root}/usr/bin/program") == image.program
 
 
 @needs_verity

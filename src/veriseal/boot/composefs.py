@@ -16,6 +16,7 @@ import errno
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Sequence
 
 from veriseal import signature
@@ -96,14 +97,15 @@ def require_mounted(
 
     That the image is ``digest`` is shown by the source ``composefs:HEX``: a name, as good as
     the mounter that set it; composefs-rs measures first, unless the command line has the ``?``
-    that `named_on_command_line` refuses. ``image`` is the path of the file that the mounter was told to
-    mount. It is measured, and must be in use: that shows which file it is, as long as the
-    mounter is honest. A mount with the bare source ``composefs`` needs it, for its mounter may
-    have checked nothing: ``mount.composefs -o verity`` takes an image without verity.
+    that `named_on_command_line` refuses. ``image`` is the path of the file that the mounter was
+    told to mount. It is measured, and must be in use: that shows which file it is, as long as
+    the mounter is honest. A mount with the bare source ``composefs`` needs it, for its mounter
+    may have checked nothing: ``mount.composefs -o verity`` takes an image without verity.
 
     Reasons: ``not-mounted``, ``not-composefs``, ``verity-not-required``, ``root-writable``,
     ``other-layers``, ``part-of-image``, ``hidden-by-mount``, ``other-image``,
-    ``image-unknown``, ``image-not-in-use``, and those of `verity.measure`.
+    ``image-unknown``, ``not-found``, ``not-a-regular-file``, ``image-not-in-use``, and those
+    of `verity.measure`.
     """
     mount = mounts.at(mountinfo, root)
     _require_overlay(mount)
@@ -277,47 +279,42 @@ def _require_unhidden(mountinfo: Sequence[Mount], top: Mount, directories: Seque
 
 
 def _require_image(path: str, digest: Digest) -> None:
+    location = files.open_location(path)
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
-    except OSError as error:
-        raise verity.failure(error, path) from None
-    try:
-        # Others could have any ioctl answered as they like.
-        if files.filesystem_type(fd) not in files.WITH_VERITY:
+        # Others could have any ioctl answered as they like; a device could do anything.
+        if files.filesystem_type(location) not in files.WITH_VERITY:
             raise VerisealError(
                 "no-filesystem-support",
                 "the image is on a file system whose word on verity does not count",
                 path=path,
                 expected=", ".join(files.WITH_VERITY.values()),
             )
-        measured = verity.measure(fd, path)
-        if measured != digest:
-            raise VerisealError(
-                "other-image",
-                "the image file has another digest",
-                path=path,
-                expected=digest,
-                found=measured,
-                remedy=_BOOT_ANOTHER,
-            )
-        if not _held_open(fd, path):
-            raise VerisealError(
-                "image-not-in-use",
-                "the root was not mounted from this image",
-                path=path,
-                remedy="Name the file that the initrd mounts",
-            )
+        if not stat.S_ISREG(os.fstat(location).st_mode):
+            raise VerisealError("not-a-regular-file", "not an image file", path=path)
+        fd = files.reopen(location)
+    except OSError as error:
+        raise verity.failure(error, path) from None
     finally:
-        os.close(fd)
-
-
-def _held_open(fd: int, path: str) -> bool:
+        os.close(location)
     try:
-        return mounts.held_open(fd)
+        measured = verity.measure(fd, path)
+        in_use = measured == digest and mounts.held_open(fd)
     except OSError as error:
         raise VerisealError(
             "system-call", f"cannot be tested for being in use: {error.strerror}", path=path
         ) from None
+    finally:
+        os.close(fd)
+    if not in_use:
+        same = measured == digest
+        raise VerisealError(
+            "image-not-in-use" if same else "other-image",
+            "the root was not mounted from this image" if same else "it has another digest",
+            path=path,
+            expected=digest,
+            found=measured,
+            remedy="Name the file that the initrd mounts" if same else _BOOT_ANOTHER,
+        )
 
 
 def _refused(mount: Mount, reason: str, problem: str, found: str) -> VerisealError:
