@@ -6,7 +6,6 @@ stay hard links, and that an empty file has its digest.
 
 import errno
 import os
-import re
 import stat
 
 from veriseal import dump
@@ -14,13 +13,11 @@ from veriseal.build import walk
 from veriseal.build.digests import Compute, open_regular
 from veriseal.digest import Digest
 from veriseal.errors import VerisealError
+from veriseal.kernel import mounts
 from veriseal.pattern import MUTABLE, Rules
 
 MAX_INLINE = 64
 """Bytes: files up to this size are in the list themselves. LCFS_RECOMMENDED_INLINE_CONTENT_MAX."""
-
-_MOUNTS = "/proc/self/mountinfo"
-_OCTAL = re.compile(rb"\\([0-7]{3})")
 
 
 class Node:
@@ -230,15 +227,10 @@ def _xattrs(file: str | int) -> list[tuple[bytes, bytes]]:
 
 
 def _mounts_below(tree: str) -> set[bytes]:
-    """The mount points below ``tree``, as paths in it: proc_pid_mountinfo(5). Raises OSError."""
+    """The mount points below ``tree``, as paths in it. Raises OSError, VerisealError."""
     top = os.fsencode(os.path.realpath(tree)).rstrip(b"/") + b"/"
-    with open(_MOUNTS, "rb") as file:
-        points = [_OCTAL.sub(_unescape, line.split(b" ")[4]) for line in file]
+    points = [os.fsencode(mount.point) for mount in mounts.read()]
     return {point[len(top) - 1 :] for point in points if point.startswith(top) and point != top}
-
-
-def _unescape(escape: re.Match[bytes]) -> bytes:
-    return bytes([int(escape[1], 8)])
 
 
 def _mounted(host: str) -> VerisealError:

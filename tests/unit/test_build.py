@@ -1,0 +1,715 @@
+"""`veriseal build`: the list of a tree, its manifest and signatures."""
+
+import errno
+import json
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import veriseal
+from veriseal import certificate, dump, manifest, merkle, policy, signature
+from veriseal.build import files, scan, walk
+from veriseal.digest import SHA512, Digest
+from veriseal.errors import VerisealError
+from veriseal.kernel import mounts
+from veriseal.merkle import Parameters
+from veriseal.pattern import Rules
+
+pytestmark = pytest.mark.unit
+
+Cli = Callable[..., tuple[int, bytes, str]]
+PLAIN = Parameters()
+MTIME_NS = 1_763_764_621_123_456_789
+
+
+@pytest.fixture
+def signer(tmp_path: Path, rsa_key: Any, certify: Any, key_pem: Any) -> list[str]:
+    """The options that name a key and its certificate."""
+    directory = tmp_path / "signer"
+    directory.mkdir()
+    (directory / "key").write_bytes(key_pem(rsa_key))
+    (directory / "cert").write_bytes(certify(rsa_key))
+    return [f"--key={directory / 'key'}", f"--cert={directory / 'cert'}"]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """One of everything that needs no privilege."""
+    top = tmp_path / "tree"
+    (top / "usr/bin").mkdir(parents=True)
+    (top / "usr/bin/ping").write_bytes(b"p" * 5000)
+    (top / "usr/bin/zing").write_bytes(os.urandom(200_000))
+    (top / "usr/bin-").write_bytes(b"sorts before bin/ as text, after it by component")
+    (top / "usr/small").write_bytes(b"-")
+    (top / "usr/inline").write_bytes(bytes(range(64)))
+    (top / "usr/not-inline").write_bytes(bytes(range(65)))
+    (top / "usr/empty").write_bytes(b"")
+    (top / "etc").mkdir()
+    (top / "etc/machine-id").write_bytes(b"x" * 33)
+    (top / "etc/link").symlink_to("../usr/bin/ping")
+    (top / "a b\n=\\").mkdir()
+    os.link(top / "usr/bin/ping", top / "usr/bin/pong")
+    os.link(top / "usr/bin/ping", top / "a b\n=\\/ping")
+    (top / "var/lib").mkdir(parents=True)
+    (top / "var/lib/data").write_bytes(b"d" * 100)
+    os.mkfifo(top / "etc/fifo")
+    weird = os.fsencode(top) + b"/\xff\xfe-\xc3\xa4"
+    with open(weird, "wb") as file:
+        file.write(b"w" * 1000)
+    os.setxattr(top / "usr/bin/zing", "user.b", b"1\0=")
+    os.setxattr(top / "usr/bin/zing", "user.a", b"")
+    os.setxattr(top / "etc", "user.d", b"-")
+    for path in [*top.rglob("*"), top]:
+        os.utime(path, ns=(MTIME_NS, MTIME_NS), follow_symlinks=False)
+    return top
+
+
+@pytest.fixture
+def run(cli: Cli, signer: list[str], tree: Path, tmp_path: Path) -> Callable[..., Any]:
+    """`veriseal build` with whatever else is given; status, report, stderr."""
+
+    def call(*options: str, top: Path = tree, out: str = "out") -> tuple[int, Any, str]:
+        words = [f"--out={tmp_path / out}", "--os=fedora:43", "--version=7", "--created=5"]
+        status, stdout, err = cli("build", str(top), *words, *signer, "--json", *options)
+        return status, json.loads(stdout) if stdout else None, err
+
+    return call
+
+
+def configure(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "test.toml"
+    path.write_text(f"[build]\n{text}\n")
+    return f"--config={path}"
+
+
+def listed(out: Path) -> dict[bytes, dump.Entry]:
+    with open(out / "tree.dump", "rb") as file:
+        return {entry.path: entry for entry in dump.parse(file)}
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()
+    }
+
+
+def loaded(signer: list[str]) -> certificate.Certificate:
+    path = signer[1].split("=")[1]
+    return certificate.load(Path(path).read_bytes(), path)
+
+
+def test_the_list_says_what_the_tree_is(run: Any, tree: Path, tmp_path: Path) -> None:
+    status, report, _ = run()
+    assert status == 0
+    entries = listed(tmp_path / "out")
+    found = {b"/": tree} | {
+        b"/" + os.fsencode(path.relative_to(tree)): path for path in tree.rglob("*")
+    }
+    assert set(entries) == set(found)
+    assert report["entries"] == len(found)
+    for name, path in found.items():
+        entry, status = entries[name], os.lstat(path)
+        assert entry.mode == status.st_mode
+        assert (entry.uid, entry.gid, entry.rdev) == (status.st_uid, status.st_gid, 0)
+        assert entry.mtime == divmod(status.st_mtime_ns, 10**9)
+        if stat.S_ISREG(status.st_mode):
+            data = path.read_bytes()
+            digest = merkle.data_digest(data, PLAIN).value
+            assert (entry.size, entry.nlink) == (len(data), status.st_nlink)
+            if 0 < len(data) <= 64:
+                assert (entry.content, entry.digest, entry.payload) == (data, None, None)
+            else:
+                assert (entry.content, entry.digest) == (None, digest)
+        elif stat.S_ISLNK(status.st_mode):
+            target = os.fsencode(os.readlink(path))
+            assert (entry.payload, entry.size) == (target, len(target))
+        else:
+            assert (entry.size, entry.payload, entry.digest) == (0, None, None)
+    zing = entries[b"/usr/bin/zing"]
+    digits = zing.digest.hex() if zing.digest else ""
+    assert zing.payload == f"{digits[:2]}/{digits[2:]}".encode()
+    assert zing.xattrs == ((b"user.a", b""), (b"user.b", b"1\0="))
+    assert entries[b"/etc"].xattrs == ((b"user.d", b"-"),)
+    assert entries[b"/usr/empty"].payload is None
+    assert entries[b"/"].nlink == 2 + 4
+    assert entries[b"/etc"].nlink == 2
+
+
+def test_the_first_name_is_the_file_and_the_others_are_links(run: Any, tmp_path: Path) -> None:
+    assert run()[0] == 0
+    entries = listed(tmp_path / "out")
+    names = [name for name, entry in entries.items() if entry.nlink == 3 and entry.size == 5000]
+    assert names == [b"/a b\n=\\/ping", b"/usr/bin/ping", b"/usr/bin/pong"]
+    first, *others = [entries[name] for name in names]
+    assert not first.hardlink
+    for other in others:
+        assert other == first._replace(path=other.path, payload=first.path, hardlink=True)
+
+
+def test_manifest_and_signatures(
+    run: Any, cli: Cli, tree: Path, tmp_path: Path, signer: list[str]
+) -> None:
+    _, report, err = run(configure(tmp_path, 'mutable = ["/etc/machine-id"]'))
+    assert err == f"9 files, {report['bytes']} bytes; 7 signed, 0 kept, 0 failed\n"
+    out = tmp_path / "out"
+    cert = loaded(signer)
+    data = (out / "manifest.json").read_bytes()
+    made = manifest.parse(data, "manifest.json")
+    tree_list = (out / "tree.dump").read_bytes()
+    assert made._replace(parameters=PLAIN) == manifest.Manifest(
+        "fedora:43",
+        7,
+        5,
+        tree=merkle.data_digest(tree_list, PLAIN),
+        size=len(tree_list),
+        parameters=PLAIN,
+        exclusive=policy.EXCLUSIVE,
+        mutable=("/etc/machine-id",),
+        signed=policy.EXCLUSIVE,
+    )
+    assert report["tree_digest"] == str(made.tree)
+    digest = Digest.parse(report["manifest_digest"])
+    assert digest == merkle.data_digest(data, PLAIN)
+    name = f"manifest.json.{cert.fingerprint[:16]}.sig"
+    assert report["signature"] == str(out / name)
+    signature.verify((out / name).read_bytes(), digest, cert)
+    signed = {path.name for path in (out / "signatures").iterdir()}
+    wanted = set()
+    for path in tree.rglob("*"):
+        # By default all that is exclusive, which here is /usr; /a... is another name of ping.
+        if stat.S_ISREG(os.lstat(path).st_mode) and "usr" in path.parts:
+            value = merkle.data_digest(path.read_bytes(), PLAIN)
+            wanted.add(f"{value.value.hex()}.sig")
+            der = (out / "signatures" / f"{value.value.hex()}.sig").read_bytes()
+            signature.verify(der, value, cert)
+    assert signed == wanted
+    status, _, err = cli(
+        "verify", str(tree), f"--manifest={out}", signer[1], "--os=fedora:43", "--without-verity"
+    )
+    assert status == 0, err
+
+
+def test_a_hard_link_is_signed_whichever_of_its_names_is_to_be(run: Any, tmp_path: Path) -> None:
+    _, report, _ = run(configure(tmp_path, 'sign = ["/usr/bin/pong"]'))
+    assert report["signed"] == 1
+
+
+def test_which_files_are_signed_is_configured(run: Any, tmp_path: Path) -> None:
+    assert run(configure(tmp_path, "sign = []"))[1]["signed"] == 0
+    assert run(configure(tmp_path, 'sign = ["/var/lib/*"]'), out="b")[1]["signed"] == 1
+    assert run(configure(tmp_path, 'exclusive = ["/var"]'), out="c")[1]["signed"] == 8
+    made = manifest.parse((tmp_path / "c/manifest.json").read_bytes(), "")
+    assert made.exclusive == made.signed == (*policy.EXCLUSIVE, "/var")
+
+
+def test_other_parameters(run: Any, tree: Path, tmp_path: Path) -> None:
+    assert run("--hash-alg=sha512", "--block-size=1024", "--salt=00ff")[0] == 0
+    parameters = Parameters(SHA512, 1024, b"\0\xff")
+    ping = merkle.data_digest((tree / "usr/bin/zing").read_bytes(), parameters)
+    assert listed(tmp_path / "out")[b"/usr/bin/zing"].digest == ping.value
+    assert (tmp_path / "out/signatures" / f"{ping.value.hex()}.sig").exists()
+    made = manifest.parse((tmp_path / "out/manifest.json").read_bytes(), "")
+    assert (made.parameters.algorithm, made.parameters.block_size) == (SHA512, 1024)
+    assert made.parameters.salt == b"\0\xff"
+    # The manifest and the list are always digested in the same way.
+    assert made.tree == merkle.data_digest((tmp_path / "out/tree.dump").read_bytes(), PLAIN)
+
+
+def copy_in_reverse(tree: Path, to: Path) -> None:
+    """The same tree, its directories filled in another order."""
+    subprocess.run(["cp", "-a", tree, to], check=True)
+    for path in sorted(to.rglob("*"), reverse=True):
+        if not path.is_dir() or path.is_symlink():
+            status = os.lstat(path)
+            if status.st_nlink == 1:
+                path.rename(f"{path}~")
+                Path(f"{path}~").rename(path)
+    for path in [*to.rglob("*"), to]:
+        os.utime(path, ns=(MTIME_NS, MTIME_NS), follow_symlinks=False)
+
+
+def test_the_same_tree_gives_the_same_bytes(
+    run: Any, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run()[0] == 0
+    first = contents(tmp_path / "out")
+    copy_in_reverse(tree, tmp_path / "copy")
+    before = os.umask(0o077)
+    try:
+        assert run(top=tmp_path / "copy", out="copied")[0] == 0
+    finally:
+        os.umask(before)
+    assert contents(tmp_path / "copied") == first
+    assert (tmp_path / "copied/manifest.json").stat().st_mode & 0o777 == 0o644
+    # One processor, another order of directories, a path with a slash at its end.
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    real = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: _Reversed(real(path)))
+    assert run(top=Path(f"{tree}/"), out="alone")[0] == 0
+    assert contents(tmp_path / "alone") == first
+
+
+class _Reversed:
+    def __init__(self, listing: Any) -> None:
+        self._entries = list(listing)[::-1]
+
+    def __enter__(self) -> Iterator[Any]:
+        return iter(self._entries)
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8", "POSIX", "tr_TR.ISO-8859-9"])
+def test_the_same_bytes_in_any_locale(
+    run: Any, tree: Path, tmp_path: Path, signer: list[str], locale: str
+) -> None:
+    assert run()[0] == 0
+    command = [sys.executable, "-m", "veriseal", "build", str(tree), *signer, "--os=fedora:43"]
+    environment = {
+        "PYTHONPATH": str(Path(veriseal.__file__).parents[1]),
+        "PATH": os.environ["PATH"],
+        "SOURCE_DATE_EPOCH": "5",
+        "LC_ALL": locale,
+    }
+    subprocess.run(
+        [*command, "--version=7", f"--out={tmp_path / 'other'}"], env=environment, check=True
+    )
+    assert contents(tmp_path / "other") == contents(tmp_path / "out")
+
+
+def test_the_time_of_creation(
+    cli: Cli, signer: list[str], tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def created(*options: str) -> int:
+        words = ["build", str(tree), "--os=x", "--version=1", f"--out={tmp_path / 'o'}", *signer]
+        assert cli(*words, *options)[0] == 0
+        return manifest.parse((tmp_path / "o/manifest.json").read_bytes(), "").created
+
+    monkeypatch.setattr("time.time", lambda: 1234.9)
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    assert created() == 1234
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "77")
+    assert created() == 77
+    assert created("--created=0") == 0
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
+    words = ["--os=x", "--version=1", f"--out={tmp_path / 'p'}"]
+    assert cli("build", str(tree), *words, *signer)[0] == 2
+
+
+def test_signatures_that_are_there_are_kept_and_bad_ones_replaced(
+    run: Any, tmp_path: Path, ec_key: Any, certify: Any, key_pem: Any
+) -> None:
+    (tmp_path / "signer/key").write_bytes(key_pem(ec_key))
+    (tmp_path / "signer/cert").write_bytes(certify(ec_key))
+    assert run()[1]["signed"] == 7
+    out = tmp_path / "out"
+    first = contents(out)
+    (out / "signatures/of-another-build.sig").write_bytes(b"left alone")
+    _, report, _ = run()
+    assert (report["signed"], report["kept"]) == (0, 7)
+    # ECDSA signatures differ each time they are made, the manifest's too.
+    assert contents(out) == {**first, "signatures/of-another-build.sig": b"left alone"}
+    damaged, truncated, swapped, *_ = sorted(name for name in first if "signatures/" in name)
+    (out / damaged).write_bytes(first[damaged][:-1] + b"\xff")
+    (out / truncated).write_bytes(b"")
+    (out / swapped).write_bytes(first[damaged])
+    _, report, _ = run()
+    assert (report["signed"], report["kept"]) == (3, 4)
+    cert = certificate.load((tmp_path / "signer/cert").read_bytes(), "")
+    for name in (damaged, truncated, swapped):
+        digest = Digest.parse("sha256:" + Path(name).stem)
+        signature.verify((out / name).read_bytes(), digest, cert)
+
+
+def test_signatures_by_another_certificate_are_made_again(
+    run: Any, tmp_path: Path, rsa_key: Any, certify: Any
+) -> None:
+    run()
+    (tmp_path / "signer/cert").write_bytes(certify(rsa_key))
+    assert run()[1]["signed"] == 7
+    assert len(list((tmp_path / "out").glob("manifest.json.*.sig"))) == 2
+
+
+def test_a_signer_for_build(run: Any, cli: Cli, tree: Path, tmp_path: Path) -> None:
+    assert run()[0] == 0
+    directory = tmp_path / "signer"
+    command = f"openssl pkeyutl -sign -inkey {directory / 'key'} -pkeyopt digest:sha256"
+    words = [str(tree), "--os=fedora:43", "--version=7", "--created=5", f"--out={tmp_path / 'b'}"]
+    status, _, err = cli("build", *words, f"--signer={command}", f"--cert={directory / 'cert'}")
+    assert status == 0, err
+    assert contents(tmp_path / "b") == contents(tmp_path / "out")
+    words[-1] = f"--out={tmp_path / 'c'}"
+    status, _, err = cli("build", *words, "--signer=false", f"--cert={directory / 'cert'}")
+    assert status == 1
+    assert err == "veriseal: false: the signer ended with status 1\n"
+    assert contents(tmp_path / "c") == {}
+
+
+class TestMutable:
+    def paths(self, run: Any, tmp_path: Path, config: str, **more: Any) -> set[bytes]:
+        status, _, err = run(configure(tmp_path, config), **more)
+        assert status == 0, err
+        return set(listed(tmp_path / "out"))
+
+    def test_a_directory_is_listed_without_its_contents(self, run: Any, tmp_path: Path) -> None:
+        paths = self.paths(run, tmp_path, 'mutable = ["/var", "/etc/machine-id", "/etc/l*"]')
+        assert b"/var" in paths
+        assert not {b"/var/lib", b"/etc/machine-id", b"/etc/link"} & paths
+        assert b"/etc/fifo" in paths
+
+    def test_something_exclusive_below_is_listed_with_its_parents(
+        self, run: Any, tree: Path, tmp_path: Path
+    ) -> None:
+        (tree / "var/lib/extensions/x/y").mkdir(parents=True)
+        (tree / "var/log").mkdir()
+        paths = self.paths(run, tmp_path, 'mutable = ["/var", "/var/lib/extensions/x"]')
+        names = {path for path in paths if path.startswith(b"/var")}
+        assert names == {b"/var", b"/var/lib", b"/var/lib/extensions", b"/var/lib/extensions/x"}
+        assert listed(tmp_path / "out")[b"/var"].nlink == 3
+
+    def test_nothing_exclusive_below_lists_no_parents(self, run: Any, tmp_path: Path) -> None:
+        paths = self.paths(run, tmp_path, 'mutable = ["/var"]')
+        assert {path for path in paths if path.startswith(b"/var")} == {b"/var"}
+
+    def test_what_is_mutable_need_not_be_readable(
+        self, run: Any, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tree / "srv").mkdir()
+        forbid(monkeypatch, "srv")
+        assert b"/srv" in self.paths(run, tmp_path, 'mutable = ["/srv", "/var"]')
+        # But in /var may be what is exclusive.
+        forbid(monkeypatch, "var")
+        assert run(configure(tmp_path, 'mutable = ["/var"]'))[0] == 1
+
+    def test_the_manifest_directory_of_the_tree(self, run: Any, tree: Path, tmp_path: Path) -> None:
+        place = tree / manifest.DIRECTORY
+        place.mkdir(parents=True)
+        assert run()[0] == 0
+        before = (tmp_path / "out/tree.dump").read_bytes()
+        times = os.stat(place)
+        for name, data in contents(tmp_path / "out").items():
+            if "/" not in name:
+                (place / name).write_bytes(data)
+        os.utime(place, ns=(times.st_atime_ns, times.st_mtime_ns))
+        assert run()[0] == 0
+        assert (tmp_path / "out/tree.dump").read_bytes() == before
+        assert b"/usr/lib/veriseal/manifest" in listed(tmp_path / "out")
+
+
+def forbid(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Tests may run as root, who may read everything."""
+    real = os.scandir
+
+    def scandir(path: str) -> Any:
+        if str(path).endswith(name):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+
+
+class TestErrors:
+    def test_all_are_said_and_there_is_no_release(
+        self, run: Any, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        forbid(monkeypatch, "lib")
+        real_open, real_list = os.open, os.listxattr
+
+        def opens(path: Any, *rest: Any, **more: Any) -> int:
+            if str(path).endswith("zing"):
+                raise PermissionError(errno.EACCES, "Permission denied", path)
+            return real_open(path, *rest, **more)
+
+        def lists(path: Any, **more: Any) -> list[str]:
+            if str(path).endswith("fifo"):
+                raise PermissionError(errno.EPERM, "Operation not permitted", path)
+            return real_list(path, **more)
+
+        monkeypatch.setattr(os, "open", opens)
+        monkeypatch.setattr(os, "listxattr", lists)
+        status, report, err = run()
+        assert status == 1
+        wrong = {str(tree / name) for name in ("var/lib", "usr/bin/zing", "etc/fifo")}
+        assert {error["path"] for error in report["errors"]} == wrong
+        assert all(path in err for path in wrong)
+        assert "3 failed" in err
+        assert "manifest" not in report
+        assert not [name for name in contents(tmp_path / "out") if "signatures" not in name]
+
+    def test_the_release_of_before_stays_whole(self, run: Any, tree: Path, tmp_path: Path) -> None:
+        assert run()[0] == 0
+        before = contents(tmp_path / "out")
+        (tree / "usr/new").write_bytes(b"n" * 100)
+        with pytest.MonkeyPatch.context() as patch:
+            forbid(patch, "etc")
+            assert run()[0] == 1
+        after = contents(tmp_path / "out")
+        assert {name: after[name] for name in before} == before
+
+    @pytest.mark.parametrize("failing", ["tree.dump", "sig", "manifest.json"])
+    def test_interrupted_while_writing(
+        self, run: Any, tmp_path: Path, failing: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = os.rename
+
+        def rename(source: str, target: str) -> None:
+            if target.endswith(failing) and "signatures" not in target:
+                raise OSError(errno.ENOSPC, "No space left on device", target)
+            real(source, target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "rename", rename)
+            status, _, err = run()
+        assert status == 1
+        assert "No space left on device" in err
+        names = contents(tmp_path / "out")
+        assert "manifest.json" not in names
+        assert not [name for name in names if name.endswith(".tmp")]
+        _, report, _ = run()
+        assert (report["signed"], report["kept"]) == (0, 7)
+
+    def change(self, node: scan.Node, how: Callable[[], object]) -> VerisealError:
+        with pytest.raises(VerisealError) as caught:
+            scan.read(node, lambda fd, size: how() and None or merkle.file_digest(fd, size, PLAIN))
+        assert caught.value.reason == "changed-while-read"
+        assert caught.value.path == node.host
+        return caught.value
+
+    def test_a_file_that_changes_while_it_is_read(self, tree: Path) -> None:
+        def node() -> scan.Node:
+            found = scan.scan(str(tree), Rules((), ()))
+            return next(one for one in found.nodes if one.host.endswith("zing"))
+
+        path = tree / "usr/bin/zing"
+        status = os.stat(path)
+
+        def same_size_and_time() -> None:
+            data = bytearray(path.read_bytes())
+            data[5] ^= 1
+            with open(path, "r+b") as file:
+                file.write(data)
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+        scan.read(node(), lambda fd, size: merkle.file_digest(fd, size, PLAIN))
+        self.change(node(), same_size_and_time)
+        self.change(node(), lambda: path.chmod(0o755))
+        self.change(node(), lambda: os.setxattr(path, "user.new", b""))
+        before = node()
+        shutil.copy2(path, f"{path}~")
+        os.rename(f"{path}~", path)
+        with pytest.raises(VerisealError, match="changed while the tree was read"):
+            scan.read(before, lambda fd, size: merkle.file_digest(fd, size, PLAIN))
+
+    def test_a_file_that_becomes_a_link_is_not_followed(self, tree: Path) -> None:
+        found = scan.scan(str(tree), Rules((), ()))
+        node = next(one for one in found.nodes if one.host.endswith("zing"))
+        os.unlink(node.host)
+        os.symlink("/etc/passwd", node.host)
+        with pytest.raises(OSError, match="symbolic link"):
+            scan.read(node, lambda fd, size: merkle.file_digest(fd, size, PLAIN))
+
+    def test_a_mount_point_is_an_error_unless_it_is_mutable(
+        self, run: Any, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real = mounts.read()
+        points = [str(tree / "var/lib"), str(tree / "usr/small"), str(tmp_path / "tree-2"), "/"]
+        fake = [real[0]._replace(point=point) for point in (*points, str(tree))]
+        monkeypatch.setattr(mounts, "read", lambda: fake)
+        status, report, err = run()
+        assert status == 1
+        assert [error["path"] for error in report["errors"]] == points[1::-1]
+        assert {error["reason"] for error in report["errors"]} == {"mount-point"}
+        assert "build.mutable" in err
+        status, _, err = run(configure(tmp_path, 'mutable = ["/var", "/usr/small"]'))
+        assert status == 0, err
+        assert not {b"/var/lib", b"/usr/small"} & set(listed(tmp_path / "out"))
+
+
+def test_a_socket_is_listed_as_mkcomposefs_does(run: Any, tree: Path, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as bound:
+        here = os.getcwd()
+        os.chdir(tree / "var")  # the name of a socket is short
+        try:
+            bound.bind("s")
+        finally:
+            os.chdir(here)
+    assert run()[0] == 0
+    assert stat.S_ISSOCK(listed(tmp_path / "out")[b"/var/s"].mode)
+
+
+def test_a_file_system_without_attributes(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsupported(path: Any, **_: Any) -> list[str]:
+        raise OSError(errno.EOPNOTSUPP, "Operation not supported", path)
+
+    monkeypatch.setattr(os, "listxattr", unsupported)
+    assert run()[0] == 0
+    assert not any(entry.xattrs for entry in listed(tmp_path / "out").values())
+
+
+@pytest.mark.parametrize("place", ["", "/", "/usr/out", "/a/../usr/out"])
+def test_out_inside_the_tree_is_refused(
+    cli: Cli, signer: list[str], tree: Path, place: str
+) -> None:
+    words = [str(tree), "--os=x", "--version=1", f"--out={tree}{place}", *signer]
+    status, _, err = cli("build", *words)
+    assert status == 2
+    assert "part of its own list" in err
+    assert not (tree / "usr/out").exists()
+
+
+def test_out_inside_the_tree_by_a_link(
+    cli: Cli, signer: list[str], tree: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "link").symlink_to(tree / "usr")
+    words = [str(tree), "--os=x", "--version=1", f"--out={tmp_path / 'link/new'}", *signer]
+    assert cli("build", *words)[0] == 2
+
+
+def test_out_beside_the_tree_with_a_longer_name(run: Any) -> None:
+    assert run(out="tree-out")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--version=0"],
+        ["--version=x"],
+        ["--version=-1"],
+        ["--version=1.0"],
+        ["--version=9223372036854775808"],
+        ["--created=-5"],
+        ["--os=a/b"],
+        ["--os="],
+        ["--block-size=5"],
+    ],
+)
+def test_wrong_usage(run: Any, tmp_path: Path, words: list[str]) -> None:
+    assert run(*words)[0] == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tree_that_is_none(run: Any, tmp_path: Path) -> None:
+    assert run(top=tmp_path / "nothing")[0] == 1
+    assert run(top=tmp_path / "signer/key")[0] == 2
+    assert not (tmp_path / "out").exists()
+
+
+class TestOs:
+    RELEASE = "ID=fedora\nVERSION_ID=43\n"
+
+    def test_of_the_tree(self, run: Any, tree: Path) -> None:
+        (tree / "etc/os-release").write_text(self.RELEASE)
+        assert run()[0] == 0
+        assert run("--os=fedora")[0] == 0
+        status, _, err = run("--os=fedora:42")
+        assert status == 1
+        assert "expected fedora:42, found fedora or fedora:43" in err
+
+    @pytest.mark.parametrize("target", ["../usr/lib/os-release", "/usr/lib/os-release"])
+    def test_by_a_link_in_the_tree(self, run: Any, tree: Path, target: str) -> None:
+        (tree / "usr/lib").mkdir()
+        (tree / "usr/lib/os-release").write_text(self.RELEASE)
+        (tree / "etc/os-release").symlink_to(target)
+        assert run()[0] == 0
+        assert run("--os=debian:13")[0] == 1
+
+    def test_never_by_a_link_out_of_the_tree(self, run: Any, tree: Path, tmp_path: Path) -> None:
+        other = tmp_path / "os-release"
+        other.write_text("ID=debian\n")
+        (tree / "etc/os-release").symlink_to(other)
+        assert run()[0] == 0
+        (tree / "etc/os-release").unlink()
+        (tree / "etc/os-release").symlink_to("../../../../../.." + str(other))
+        assert run()[0] == 0
+
+
+class TestConfiguration:
+    def write(self, path: Path, text: str) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def mutable(self, tmp_path: Path) -> tuple[str, ...]:
+        return manifest.parse((tmp_path / "out/manifest.json").read_bytes(), "").mutable
+
+    def test_that_of_the_tree(self, run: Any, tree: Path, tmp_path: Path) -> None:
+        self.write(tree / policy.FILES[0], '[build]\nmutable = ["/var"]\nsign = []')
+        assert run()[1]["signed"] == 0
+        assert self.mutable(tmp_path) == ("/var",)
+        self.write(tree / policy.FILES[1], '[build]\nmutable = ["/etc/*"]')
+        assert run()[1]["signed"] == 0
+        assert self.mutable(tmp_path) == ("/etc/*",)
+        # What is given counts alone.
+        run(configure(tmp_path, ""))
+        assert self.mutable(tmp_path) == ()
+
+    def test_never_that_of_this_machine(self, run: Any, tree: Path, tmp_path: Path) -> None:
+        self.write(tmp_path / "etc/veriseal.toml", "[build]\nmutable = ['/usr']")
+        (tree / "etc/veriseal").symlink_to(tmp_path / "etc")
+        assert run()[0] == 0
+        assert self.mutable(tmp_path) == ()
+
+    def test_what_is_given_must_be_there_and_right(self, run: Any, tmp_path: Path) -> None:
+        status, _, err = run(f"--config={tmp_path / 'missing'}")
+        assert status == 1
+        assert "missing: No such file" in err
+        assert run(configure(tmp_path, "mutabel = []"))[0] == 1
+        second = tmp_path / "second.toml"
+        second.write_text("[build]\nsign = []\n")
+        assert run(configure(tmp_path, 'mutable = ["/var"]'), f"--config={second}")[0] == 0
+        assert self.mutable(tmp_path) == ("/var",)
+
+
+def test_paths_in_a_tree(tmp_path: Path) -> None:
+    top = tmp_path / "t"
+    (top / "a/b").mkdir(parents=True)
+    (top / "up").symlink_to("../../..")
+    (top / "absolute").symlink_to("/a/b/../b")
+    (top / "chain").symlink_to("absolute")
+    (top / "loop").symlink_to("loop")
+    assert files.inside(str(top), "up/a") == str(top / "a")
+    assert files.inside(str(top), "../../etc") == str(top / "etc")
+    assert files.inside(str(top), "chain/c") == str(top / "a/b/c")
+    assert files.inside(str(top), "/no//such/./file") == str(top / "no/such/file")
+    with pytest.raises(OSError, match="symbolic links"):
+        files.inside(str(top), "loop/x")
+
+
+def test_entries_that_vanish_are_errors(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/gone").write_bytes(b"")
+    (tmp_path / "b").write_bytes(b"")
+    seen = []
+    errors: list[VerisealError] = []
+
+    def visit(path: str, _: os.stat_result) -> bool:
+        seen.append(path)
+        if path.endswith("/a"):
+            shutil.rmtree(path)
+        return True
+
+    walk.below(str(tmp_path), visit, errors)
+    assert seen == [str(tmp_path / "a"), str(tmp_path / "b")]
+    assert [error.path for error in errors] == [str(tmp_path / "a")]
+
+
+def test_more_files_than_a_worker_takes_at_once(run: Any, tree: Path, tmp_path: Path) -> None:
+    place = tree / "many"
+    place.mkdir()
+    for number in range(300):
+        (place / f"{number:03}").write_bytes(b"x" * number)
+    _, report, _ = run(configure(tmp_path, "sign = []"))
+    assert report["files"] == 310
+    # Reading the list checks its order.
+    sizes = [entry.size for name, entry in listed(tmp_path / "out").items() if b"many/" in name]
+    assert sizes == list(range(300))
