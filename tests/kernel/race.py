@@ -35,10 +35,11 @@ def launch(tries: int, path: str) -> dict[int, int]:
     from veriseal.errors import VerisealError
     from veriseal.launch import checks, main
 
+    state = checks.require_ready_system()
     ended: collections.Counter[int] = collections.Counter()
     for _ in range(tries):
         try:
-            program = checks.check_program(path)
+            program = checks.check_program(path, state)
         except VerisealError:
             ended[main.REFUSED] += 1
             continue

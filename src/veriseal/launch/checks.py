@@ -1,25 +1,33 @@
 """May this program run? Each check returns nothing or raises what a refusal says.
 
 In order, so that no answer is trusted before the one that makes it worth something:
-  1. the boot was sealed and its tree checked, by root, this time (`require_ready_system`);
+  1. root says that this boot is ready, and what a program must have (`require_ready_system`);
   2. where the kernel is to check signatures, the sysctl still says so;
-  3. the path is opened once; from here on only that descriptor is used (`open_program`);
-  4. a regular file, on a file system whose answers are the kernel's own;
-  5. opened for reading: here the kernel checks the built-in signature, if there is one;
-  6. verity is on, and its digest is measured;
-  7. a built-in signature is stored: the sysctl alone does not prove it, see DESIGN;
-  8. its first bytes can be read, so its first block is what was signed;
-  9. a script's interpreter passes 3 to 8 as well.
+  3. where the manifest counts, the launch table is opened: root's, and of this boot;
+  4. the path is opened once; from here on only that descriptor is used (`check_program`);
+  5. a regular file, on a file system whose answers are the kernel's own;
+  6. opened for reading: here the kernel checks the built-in signature, if there is one;
+  7. verity is on, and its digest is measured;
+  8. where signatures count, one is stored: the sysctl alone does not prove it, see DESIGN;
+  9. where the manifest counts, the table has this digest under the kernel's own name of the file;
+ 10. its first bytes can be read, so its first block is what was signed;
+ 11. a script's interpreter passes 4 to 10 as well.
+
+The name in 9 can be led astray: by a mount in the caller's namespace, a chroot, a rename between
+two calls, a detached mount. That gains nothing. The digest has to be the one listed under that
+very name, so what runs is what the release has there, whatever led to it; a symbolic link could do
+no more. Who owns the mount namespace can replace the launcher too, and is bound by the kernel only.
 """
 
 import os
 import stat
 
-from veriseal import report
+from veriseal import report, trusted
 from veriseal.digest import Digest
 from veriseal.errors import VerisealError
 from veriseal.kernel import files, sysctl, verity
 from veriseal.launch import script
+from veriseal.table import Table
 
 _NAMED = {files.FUSE: "FUSE", files.OVERLAYFS: "overlayfs", files.TMPFS: "tmpfs"}
 
@@ -44,11 +52,48 @@ class Program:
         self.argument: bytes | None = None
 
 
+class _Demands:
+    """What a file must have besides verity: a stored signature, a place in the table."""
+
+    __slots__ = ("signature", "table")
+
+    def __init__(self, signature: bool, table: Table | None) -> None:
+        self.signature = signature
+        self.table = table
+
+    def require(self, fd: int, path: str, digest: Digest) -> None:
+        if self.signature:
+            verity.read_signature(fd, path)
+        if self.table is not None:
+            self.table.require(_kernels_name(fd, path), digest)
+
+
 def require_ready_system() -> report.State:
     """Raise VerisealError unless programs may run in this boot. Returns what they must have."""
-    state = report.state()
+    try:
+        state = report.state()
+    except FileNotFoundError as error:  # of the boot id: a missing report is a refusal of its own
+        raise VerisealError(
+            "no-proc-sys",
+            "it cannot be seen which boot this is",
+            path=error.filename,
+            remedy="Start it with /proc mounted, and without ProcSubset=pid",
+        ) from None
     state.require_ready(report.PATH)
-    if state.keyring == report.SEALED and not sysctl.read_require_signatures():
+    if state.keyring == report.SEALED:
+        _require_sysctl()
+    elif state.require == "signature":
+        raise VerisealError(
+            "nothing-required",
+            "neither signatures nor the manifest count in this boot",
+            path=report.PATH,
+            remedy='Set launch.require = "manifest" where boot.keyring is "off", and boot again',
+        )
+    return state
+
+
+def _require_sysctl() -> None:
+    if not sysctl.read_require_signatures():
         raise VerisealError(
             "sysctl-off",
             "signatures are no longer required, though this boot was sealed",
@@ -57,29 +102,39 @@ def require_ready_system() -> report.State:
             found="0",
             remedy="Somebody with root wrote it: find out who, then boot again",
         )
-    return state
 
 
-def check_program(path: str) -> Program:
+def check_program(path: str, state: report.State) -> Program:
     """Open and check ``path``, and its interpreter if it is a script.
+
+    ``state`` is from `require_ready_system`.
 
     Raises VerisealError with the digest, if it was measured before the refusal.
     """
-    program = _check_file(path)
+    # A file may carry a signature that a kernel without the keyring never looked at.
+    signature = state.keyring == report.SEALED and state.require != "manifest"
+    if signature and state.require == "signature":
+        return _check_program(path, _Demands(signature, None))
+    with Table(trusted.boot_id()) as table:
+        return _check_program(path, _Demands(signature, table))
+
+
+def _check_program(path: str, demands: _Demands) -> Program:
+    program = _check_file(path, demands)
     try:
         found = script.interpreter(_first_bytes(program), path)
         if found is not None:
             name, program.argument = found
-            program.interpreter = _check_interpreter(name, path)
+            program.interpreter = _check_interpreter(name, path, demands)
     except VerisealError as error:
         error.digest = program.digest
         raise
     return program
 
 
-def _check_interpreter(name: str, path: str) -> Program:
+def _check_interpreter(name: str, path: str, demands: _Demands) -> Program:
     try:
-        interpreter = _check_file(name)
+        interpreter = _check_file(name, demands)
         if script.interpreter(_first_bytes(interpreter), name) is not None:
             raise VerisealError(
                 "bad-interpreter",
@@ -97,7 +152,7 @@ def _check_interpreter(name: str, path: str) -> Program:
     return interpreter
 
 
-def _check_file(path: str) -> Program:
+def _check_file(path: str, demands: _Demands) -> Program:
     location = files.open_location(path)
     try:
         _require_regular(location, path)
@@ -113,11 +168,24 @@ def _check_file(path: str) -> Program:
     _require_known_filesystem(fd, path)
     digest = verity.measure(fd, path)
     try:
-        verity.read_signature(fd, path)
+        demands.require(fd, path, digest)
     except VerisealError as error:
         error.digest = digest
         raise
     return Program(fd, path, digest)
+
+
+def _kernels_name(fd: int, path: str) -> bytes:
+    """The absolute path of what ``fd`` is open on, as the kernel has it: all links resolved."""
+    try:
+        return os.readlink(b"/proc/self/fd/%d" % fd)
+    except OSError as error:
+        raise VerisealError(
+            "no-path",
+            f"the kernel cannot say where the file is: {error.strerror}",
+            path=path,
+            remedy="Paths have less than 4096 bytes; /proc must be mounted",
+        ) from None
 
 
 def _require_regular(fd: int, path: str) -> None:

@@ -19,11 +19,18 @@ NOT_FOUND = 127
 USAGE = 2
 
 _DEFECT = "Limits may be too low (ulimit -a); if they are not, report this as a defect"
+# What else it can be where the caller has another root, by reason.
+_IN_A_CHROOT = {
+    "no-boot-report": "In a chroot or with RootDirectory=: bind /run/veriseal into it",
+    "no-launch-table": "In a chroot or with RootDirectory=: bind /run/veriseal into it",
+    "misplaced": "In a chroot or with RootDirectory= it needs the path that it has outside",
+}
 _USAGE = """\
 usage: veriseal exec PROGRAM [ARGUMENT...]
 
-Run PROGRAM only if this boot is sealed and PROGRAM is a regular file with fs-verity and a
-built-in signature that the kernel accepted. PROGRAM is a path; PATH is not searched.
+Run PROGRAM only if it is a regular file with fs-verity, with a built-in signature that the
+kernel accepted, and with the place and contents that the release has for it, as checked in this
+boot; launch.require in the configuration can ask for less. PROGRAM is a path; PATH is not searched.
 Arguments, environment and descriptors are passed on; variables that would make the loader or
 an interpreter run other code are not, and the journal names them.
 
@@ -44,12 +51,12 @@ def main(arguments: list[str]) -> int:
     path = arguments[0]
     try:
         _require_isolated()
-        checks.require_ready_system()
+        state = checks.require_ready_system()
         if "/" not in path:
             raise VerisealError(
                 "not-found", "PATH is not searched", path=path, remedy="Give the whole path"
             )
-        _become(checks.check_program(path), arguments)
+        _become(checks.check_program(path, state), arguments)
     except VerisealError as error:
         return _refuse(path, error)
     except Exception as error:
@@ -104,6 +111,8 @@ def _become(program: checks.Program, arguments: list[str]) -> "NoReturn":
 
 def _refuse(path: str, error: VerisealError) -> int:
     digest = str(error.digest) if error.digest is not None else None
+    if error.reason in _IN_A_CHROOT:
+        error.remedy = f"{error.remedy}. {_IN_A_CHROOT[error.reason]}"
     why = error.sentence() if error.path in (None, path) else str(error)
     line = f"refused {printable(path)} [{error.reason}, digest {digest or 'not measured'}]: {why}"
     try:
