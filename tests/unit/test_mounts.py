@@ -61,6 +61,7 @@ def test_the_mounts_of_this_machine() -> None:
         b"27 x 254:0 / / rw - ext4 /dev/vda rw",
         b"27 1 254:0 / - rw - ext4 /dev/vda",
         b"27 1 254:0 / / rw  ext4 /dev/vda rw",
+        b"27 1 254:0 / /\\777 rw - ext4 /dev/vda rw",
     ],
 )
 def test_other_lines_are_refused(line: bytes) -> None:
