@@ -59,6 +59,11 @@ class Manifest(NamedTuple):
     revoked: tuple[Digest, ...] = ()
 
 
+def rules(manifest: Manifest) -> pattern.Rules:
+    """What is exclusive and what may change; the manifest's own directory cannot be listed."""
+    return pattern.Rules(manifest.exclusive, (*manifest.mutable, f"/{DIRECTORY}"))
+
+
 def serialize(manifest: Manifest) -> bytes:
     """The file; the same manifest gives the same bytes."""
     document: dict[str, Any] = {

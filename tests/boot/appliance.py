@@ -1,4 +1,4 @@
-"""The appliance: a Debian root with the kiosk's files signed and enabled, and its initrds."""
+"""The appliance: a Debian root, signed and enabled as a whole, with its manifest and initrds."""
 
 from __future__ import annotations
 
@@ -15,21 +15,40 @@ from tests.guest.store import BUILD, REPO, GuestError, built, command, remove, s
 FILES = Path(__file__).parent / "files"
 OS = "debian:13"
 RELEASE = f"/usr/share/voa/{OS}/image/default/x509/release.pem"
+MANIFEST = "usr/lib/veriseal/manifest"
+VERSION = 2
+"""Of the manifest; the initrd knows it and refuses version 1."""
 BIN = "opt/kiosk/bin"
-SIGNATURES = "var/lib/veriseal/signatures"
+DATA = "var/lib/veriseal"
+STRAY = f"{DATA}/stray"
+"""Programs that are not the release's, where anybody may put files."""
+OTHER = f"{DATA}/other"
+"""Manifests that an attacker with the disk may have kept or made."""
+SIGNATURES = f"{DATA}/signatures"
 
 # Built from one source; each is a different file.
-SIGNED = ("kiosk", "program", "changed", "other-signature", "damaged-signature")
+SIGNED = ("kiosk", "program", "poweroff", "changed")
+STRAY_SIGNED = ("not-listed", "other-signature", "damaged-signature", "old-program")
 STRANGE = "stranger"
 UNSIGNED = "no-signature"
 PLAIN = "no-verity"
 SCRIPTS = {
     "script": "#!/bin/sh\necho script: up\n",
-    "script-of-unsigned": f"#!/{BIN}/{PLAIN}\n",
+    "script-of-unsigned": f"#!/{STRAY}/{PLAIN}\n",
     "script-by-env": "#!/usr/bin/env sh\necho evil\n",
     "python-script": "#!/usr/bin/python3.13\nprint('python-script: up')\n",
 }
-INTERPRETERS = ("usr/bin/dash", "usr/bin/python3.13")
+CONFIGURATION = """\
+[build]
+exclusive = ["/opt/kiosk"]
+mutable = ["/etc/.updated", "/etc/machine-id", "/home", "/root", "/run", "/tmp", "/var"]
+"""
+# An appliance compiles nothing, tests nothing and makes no initrds.
+LEFT_OUT = (
+    "usr/include usr/lib/gcc usr/lib/linux usr/lib/rpm usr/libexec/gcc usr/share/zoneinfo "
+    "usr/share/lintian usr/share/bash-completion usr/lib/dracut/modules.d "
+    "usr/lib/python3/dist-packages/_pytest usr/lib/python3/dist-packages/hypothesis"
+).split()
 # dracut's own level, 15, takes a minute; the initrd is a little larger this way.
 COMPRESS = "zstd -3 -q -T0"
 CHROOT_MOUNTS = ("proc", "sys", "dev")
@@ -79,54 +98,58 @@ def _inputs(kernel: root.Kernel) -> list[object]:
 
 
 def _make(part: Path, scratch: Path, kernel_name: str) -> None:
-    say("building the appliance (about two minutes)")
+    say("building the appliance (about three minutes)")
     tree = scratch / "tree"
     scratch.mkdir()
     part.mkdir()
     kernel = root.tree(tree, kernel_name)
     command(["make", "-s", "install", f"DESTDIR={tree}"], cwd=REPO)
     _programs(tree)
-    _sign(tree, scratch)
+    keys = _keys(scratch / "keys", tree)
+    (tree / "etc/veriseal").mkdir()
+    (tree / "etc/veriseal/veriseal.toml").write_text(CONFIGURATION)
+    # For the floor alone: the tree is not final yet.
+    _release(tree, keys, scratch / "first", ["--config", _nothing_signed(scratch)])
     with _chroot(tree):
         _dracut(tree, kernel, "initrd", part, ["--add", "veriseal"])
         (tree / RELEASE.lstrip("/")).rename(scratch / "aside.pem")
+        shutil.move(tree / MANIFEST, scratch / "aside")
         _dracut(tree, kernel, "initrd-bare", part, ["--add", "veriseal"])
         (scratch / "aside.pem").rename(tree / RELEASE.lstrip("/"))
         _dracut(tree, kernel, "initrd-without-module", part, ["--omit", "veriseal"])
     # After dracut: the initrd gets all of systemd's generators, as on any machine.
     _settle(tree)
+    _sign_strays(tree, keys)
+    _release(tree, keys, scratch / "release", [])
+    shutil.copytree(scratch / "release/signatures", tree / SIGNATURES, dirs_exist_ok=True)
+    _other_manifests(tree, keys, scratch)
     root.ext4(part / "image", "2G", tree)
     _enable(part / "image")
 
 
 def _programs(tree: Path) -> None:
     """Compile and write what the kiosk runs, and what it must not run."""
-    place = tree / BIN
-    place.mkdir(parents=True)
-    for name in (*SIGNED, STRANGE, UNSIGNED, PLAIN):
-        source = FILES / "kiosk.c"
-        shutil.copy2(source, tree / "tmp" / source.name)
-        command(["chroot", tree, "gcc", "-O1", f'-DNAME="{name}"', "-Wl,--build-id",
-                 "-o", f"/{BIN}/{name}", f"/tmp/{source.name}"])  # fmt: skip
-    for name, text in SCRIPTS.items():
-        (place / name).write_text(text)
-        (place / name).chmod(0o755)
+    for place in (BIN, STRAY, "opt/stranger"):
+        (tree / place).mkdir(parents=True)
+    shutil.copy2(FILES / "kiosk.c", tree / "tmp")
     shutil.copy2(FILES / "evil.c", tree / "tmp")
-    (tree / "opt/stranger").mkdir()
+    stray = (*STRAY_SIGNED, STRANGE, UNSIGNED, PLAIN)
+    for place, names in ((BIN, SIGNED), (STRAY, stray)):
+        for name in names:
+            command(["chroot", tree, "gcc", "-O1", f'-DNAME="{name}"', "-Wl,--build-id",
+                     "-o", f"/{place}/{name}", "/tmp/kiosk.c"])  # fmt: skip
+    for name, text in SCRIPTS.items():
+        (tree / BIN / name).write_text(text)
+        (tree / BIN / name).chmod(0o755)
     command(["chroot", tree, "gcc", "-shared", "-fPIC", "-o", "/opt/stranger/evil.so",
              "/tmp/evil.c"])  # fmt: skip
     (tree / "opt/stranger/sitecustomize.py").write_text('print("evil code in python")\n')
 
 
-def _sign(tree: Path, scratch: Path) -> None:
-    """Make the keys, and sign: the release's files and the stranger's."""
-    keys = scratch / "keys"
+def _keys(keys: Path, tree: Path) -> Path:
+    """The release's keys and a stranger's, of the same shape; the release's certificate."""
     keys.mkdir()
-    data = tree / "var/lib/veriseal"
-    data.mkdir(parents=True)
-    programs = [tree / BIN / name for name in (*SIGNED, *SCRIPTS)]
-    programs += [tree / name for name in INTERPRETERS]
-    for name, files in (("release", programs), ("stranger", [tree / BIN / STRANGE])):
+    for name in ("release", "stranger"):
         root_key, root_cert = keys / f"{name}-root.key", keys / f"{name}-root.pem"
         key, cert = keys / f"{name}.key", keys / f"{name}.pem"
         veriseal("pki", "root", "--name", name, "--key-out", root_key, "--cert-out", root_cert,
@@ -134,11 +157,50 @@ def _sign(tree: Path, scratch: Path) -> None:
         veriseal("pki", "issue", "--root-key", root_key, "--root-cert", root_cert, "--os", OS,
                  "--name", name, "--key-out", key, "--cert-out", cert,
                  "--key-type", "rsa:2048")  # fmt: skip
-        veriseal("sign", "--key", key, "--cert", cert, "--out-dir", tree / SIGNATURES, *files)
-        shutil.copy2(cert, data)
+        shutil.copy2(cert, tree / DATA)
     voa = tree / RELEASE.lstrip("/")
     voa.parent.mkdir(parents=True)
     shutil.copy2(keys / "release.pem", voa)
+    return keys
+
+
+def _nothing_signed(scratch: Path) -> Path:
+    path = scratch / "nothing-signed.toml"
+    path.write_text(f"{CONFIGURATION}sign = []\n")
+    return path
+
+
+def _release(tree: Path, keys: Path, out: Path, options: list[str | Path]) -> None:
+    """Build the release and install its manifest, as README says."""
+    veriseal("build", tree, "--os", OS, "--version", str(VERSION), "--key", keys / "release.key",
+             "--cert", keys / "release.pem", "--out", out, *options)  # fmt: skip
+    (tree / MANIFEST).mkdir(exist_ok=True)
+    for path in out.iterdir():
+        if path.is_file():
+            shutil.copy2(path, tree / MANIFEST)
+
+
+def _sign_strays(tree: Path, keys: Path) -> None:
+    for name, names in (("release", STRAY_SIGNED), ("stranger", (STRANGE,))):
+        files = [tree / STRAY / one for one in names]
+        veriseal("sign", "--key", keys / f"{name}.key", "--cert", keys / f"{name}.pem",
+                 "--out-dir", tree / SIGNATURES, *files)  # fmt: skip
+
+
+def _other_manifests(tree: Path, keys: Path, scratch: Path) -> None:
+    """An earlier version's, another system's and a stranger's: each signed, each of this tree."""
+    text = (scratch / "release/manifest.json").read_text()
+    changed = {
+        "earlier": ("release", text.replace(f'"version": {VERSION}', '"version": 1')),
+        "other-os": ("release", text.replace(OS, "debian:12")),
+        "strangers": ("stranger", text),
+    }
+    for name, (signer, manifest) in changed.items():
+        place = tree / OTHER / name
+        place.mkdir(parents=True)
+        (place / "manifest.json").write_text(manifest)
+        veriseal("sign", "--key", keys / f"{signer}.key", "--cert", keys / f"{signer}.pem",
+                 "--out", place / "signature", place / "manifest.json")  # fmt: skip
 
 
 def veriseal(*arguments: str | Path) -> str:
@@ -151,6 +213,8 @@ def veriseal(*arguments: str | Path) -> str:
 def _settle(tree: Path) -> None:
     """Make it boot fast and without questions, and start the kiosk and the attacks."""
     root.trim(tree)
+    for path in (*(tree / name for name in LEFT_OUT), *(tree / "tmp").iterdir()):
+        remove(path)
     (tree / "etc/hostname").write_text("appliance\n")
     (tree / "etc/fstab").write_text("")
     shutil.copy2(FILES.parent / "attacks.py", tree / "opt/stranger")

@@ -16,9 +16,11 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 BIN = "/opt/kiosk/bin"
+STRAY = "/var/lib/veriseal/stray"
 STRANGER = "/opt/stranger"
 STRANGER_CERTIFICATE = "/var/lib/veriseal/stranger.pem"
 RESULTS = "/dev/virtio-ports/veriseal.results"
+TABLE = "/run/veriseal/launch.table"
 SYSCTL = "/proc/sys/fs/verity/require_signatures"
 RACES = 30
 
@@ -64,6 +66,11 @@ def launch(path: str, *arguments: str, who: str = ROOT) -> tuple[str, str]:
 def launching(path: str, who: str = ROOT) -> Callable[[], tuple[str, str]]:
     """An attempt to launch a program of the kiosk. The argument keeps it from staying."""
     return lambda: launch(path if path.startswith("/") else f"{BIN}/{path}", "once", who=who)
+
+
+def straying(name: str) -> Callable[[], tuple[str, str]]:
+    """An attempt to launch a program that lies where anybody may put files."""
+    return lambda: launch(f"{STRAY}/{name}")
 
 
 def keyring() -> dict[str, object]:
@@ -148,6 +155,69 @@ def sysctl_off() -> tuple[str, str]:
             file.write("1")
 
 
+def linked_elsewhere() -> tuple[str, str]:
+    """Give a signed program a second name."""
+    os.link(f"{BIN}/program", f"{BIN}/second-name")
+    try:
+        return launch(f"{BIN}/second-name")
+    finally:
+        os.unlink(f"{BIN}/second-name")
+
+
+def moved_over() -> tuple[str, str]:
+    """Put a signed program in the place of another."""
+    os.rename(f"{BIN}/program", f"{BIN}/aside")
+    os.link(f"{BIN}/poweroff", f"{BIN}/program")
+    try:
+        return launch(f"{BIN}/program")
+    finally:
+        os.rename(f"{BIN}/aside", f"{BIN}/program")
+
+
+def through_a_link() -> tuple[str, str]:
+    """A link elsewhere: what counts is where it leads."""
+    os.symlink(f"{BIN}/program", "/run/link")
+    return launch("/run/link")
+
+
+def table_emptied() -> tuple[str, str]:
+    """Root writes the launch table."""
+    with kept(TABLE):
+        with open(TABLE, "wb"):
+            pass
+        return launch(f"{BIN}/program")
+
+
+def table_writable() -> tuple[str, str]:
+    """Root makes the launch table anybody's."""
+    os.chmod(TABLE, 0o666)  # noqa: S103
+    try:
+        return launch(f"{BIN}/program")
+    finally:
+        os.chmod(TABLE, 0o644)  # noqa: S103
+
+
+@contextlib.contextmanager
+def kept(path: str) -> Iterator[None]:
+    """What is done to the file meanwhile is undone."""
+    with open(path, "rb") as file:
+        data = file.read()
+    try:
+        yield
+    finally:
+        with open(path, "wb") as file:
+            file.write(data)
+
+
+def tree_verified() -> tuple[str, str]:
+    """What the boot report says of the tree."""
+    with open("/run/veriseal/boot.json", encoding="utf-8") as file:
+        report = json.load(file)
+    tree = report["tree"]
+    detail = f"{tree['measured']} measured, {tree['hashed']} hashed, {tree['seconds']} s"
+    return f"{report['manifest']}, version {tree['version']}, {tree['summary']}", detail
+
+
 def on_tmpfs() -> tuple[str, str]:
     """Launch a copy on tmpfs."""
     call("cp", f"{BIN}/program", "/run/program")
@@ -173,9 +243,9 @@ def swapped_link() -> tuple[str, str]:
     child = os.fork()
     if child == 0:
         while True:
-            for target in ("no-verity", "program"):
+            for target in (f"{STRAY}/no-verity", f"{BIN}/program"):
                 with contextlib.suppress(FileExistsError):
-                    os.symlink(f"{BIN}/{target}", other)
+                    os.symlink(target, other)
                 os.rename(other, link)
     try:
         seen = [launch(link, "once")[0] for _ in range(RACES)]
@@ -226,6 +296,7 @@ def journal_has_refusal() -> tuple[str, str]:
 OF_KEYS = "of the release's key"
 ROWS = (
     Row("the kiosk's unit starts", "-", f"active {BIN}/kiosk", kiosk_runs),
+    Row("the tree was checked", "-", "verified, version 2, no findings", tree_verified),
     Row("sealed before the root is mounted", "-", "sealed first", sealed_before_root),
     Row("veriseal status after the boot", "-", "exit 0", status_is_clean),
     Row("signed program as root", "-", "0 program: up as uid 0", launching("program")),
@@ -248,15 +319,15 @@ ROWS = (
     Row("key linked elsewhere", "A3", "refused", keyctl("link", key, "@s")),
     Row("key moved elsewhere", "A3", "refused", keyctl("move", key, ring, "@s")),
     Row("sysctl written back to 0", "A3", "126 sysctl-off", sysctl_off),
-    Row("no verity", "A1", "126 no-verity", launching("no-verity")),
-    Row("verity without signature", "A1", "126 unsigned", launching("no-signature")),
-    Row("signed by a stranger", "A1", "126 not-enrolled", launching("stranger")),
-    Row("signature of another file", "A1", "126 signature-mismatch", launching("other-signature")),
+    Row("no verity", "A1", "126 no-verity", straying("no-verity")),
+    Row("verity without signature", "A1", "126 unsigned", straying("no-signature")),
+    Row("signed by a stranger", "A1", "126 not-enrolled", straying("stranger")),
+    Row("signature of another file", "A1", "126 signature-mismatch", straying("other-signature")),
     Row(
         "signature changed on the disk",
         "A1",
         "126 signature-mismatch",
-        launching("damaged-signature"),
+        straying("damaged-signature"),
     ),  # fmt: skip
     Row("first page changed on the disk", "A1", "126 corrupt", launching("changed")),
     Row(
@@ -275,9 +346,29 @@ ROWS = (
 )
 
 
+ALL, REPORT = "all", "report"
+GROUPS = {
+    ALL: ROWS,
+    REPORT: (
+        Row("comes up all the same", "-", f"active {BIN}/kiosk", kiosk_runs),
+        Row("the report counts the finding", "-", "reported, version 2, 1 added", tree_verified),
+        Row("status only reporting", "-", "exit 0", status_is_clean),
+        Row("program with a place", "-", "0 program: up as uid 65534", launching("program", USER)),
+    ),
+}
+"""Which rows a boot is for: ``veriseal.attacks=`` on the kernel command line."""
+
+
+def chosen() -> str:
+    """The group that this boot is for."""
+    with open("/proc/cmdline", encoding="utf-8") as file:
+        named = re.search(r"veriseal\.attacks=(\w+)", file.read())
+    return named[1] if named else ALL
+
+
 def results() -> Iterator[dict[str, str]]:
     """Try every row. A row that cannot be tried is seen as what went wrong."""
-    for row in ROWS:
+    for row in GROUPS[chosen()]:
         started = time.monotonic()
         try:
             seen, detail = row.attempt()

@@ -7,24 +7,25 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.boot import attacks
-from tests.boot.appliance import BIN, OS, RELEASE, SIGNATURES, Appliance, copy_image
+from tests.boot import attacks, tampering
+from tests.boot.appliance import BIN, OS, RELEASE, STRAY, Appliance, copy_image
 from tests.guest.machine import Disk, End, Machine, Outcome
 from tests.guest.store import BUILD, GuestError, command, remove
-from veriseal import merkle
-from veriseal.digest import SHA256
 
 APPEND = (
     "root=/dev/disk/by-id/virtio-appliance rw quiet systemd.show_status=error "
     "rd.shell=0 rd.emergency=poweroff"
 )
 TIMEOUT = 900
+AT_A_TIME = os.cpu_count() or 1
+"""Boots; each machine has one processor."""
 REFUSED = "root not switched"
 SWITCHED = "root switched"
 BLOCK = 4096
@@ -53,6 +54,9 @@ with open("/stranger.der", "rb") as file:
 """
 _VOA = f"voa/{OS}/image/default/x509"
 
+
+# Files of the initrd that an overlay replaces.
+CONFIGURATION = "etc/veriseal/veriseal.toml"
 
 Overlay = dict[str, bytes | Path]
 """Files by their path in the initrd; a Path is a symbolic link to it."""
@@ -85,7 +89,7 @@ class Scenario(NamedTuple):
     bare: bool = True
     append: str = ""
     overlay: Callable[[Appliance], Overlay] = lambda _appliance: {}
-    change: Callable[[Path], None] | None = None
+    change: tampering.Change | None = None
 
 
 def _early(command: str) -> Overlay:
@@ -98,26 +102,15 @@ def _early(command: str) -> Overlay:
     }
 
 
-def _remove_certificate(image: Path) -> None:
-    command(["debugfs", "-w", "-R", f"rm {RELEASE}", image])
-
-
-def _read(image: Path, path: str) -> bytes:
-    done = subprocess.run(
-        ["debugfs", "-R", f'cat "{path}"', image], capture_output=True, check=True
-    )
-    return done.stdout
-
-
 def _run_voa(appliance: Appliance) -> Overlay:
     return {
         **_early("cp -r /stranger-run/voa /run/voa"),
-        f"stranger-run/{_VOA}/release.pem": _read(appliance.image, RELEASE),
+        f"stranger-run/{_VOA}/release.pem": tampering.read(appliance.image, RELEASE),
     }
 
 
 def _stranger_key(appliance: Appliance) -> Overlay:
-    pem = _read(appliance.image, "/var/lib/veriseal/stranger.pem")
+    pem = tampering.read(appliance.image, "/var/lib/veriseal/stranger.pem")
     der = subprocess.run(
         ["openssl", "x509", "-outform", "DER"], input=pem, capture_output=True, check=True
     )
@@ -135,7 +128,9 @@ def _broken(_appliance: Appliance) -> Overlay:
 
 NO_CERTIFICATE = "holds no release certificate"
 REFUSED_BOOTS = (
-    Scenario("no certificate at all", "A1", (NO_CERTIFICATE,), change=_remove_certificate),
+    Scenario(
+        "no certificate at all", "A1", (NO_CERTIFICATE,), change=tampering.commands(f"rm {RELEASE}")
+    ),
     Scenario("certificate only on the real root", "A1", (NO_CERTIFICATE,)),
     Scenario("certificate only in /run/voa", "A1", (DONE, NO_CERTIFICATE), overlay=_run_voa),
     Scenario("broken certificate", "A1", ("release.pem: ",), overlay=_broken),
@@ -160,11 +155,52 @@ REFUSED_BOOTS = (
         bare=False,
         append="container=lxc",
     ),
+    Scenario(
+        "check masked on the command line",
+        "A1",
+        ("veriseal-verify.service",),
+        bare=False,
+        append="rd.systemd.mask=veriseal-verify.service",
+    ),
+    *(
+        Scenario(name, "A1", says, bare=False, change=change)
+        for name, (change, says) in tampering.CHANGES.items()
+    ),
 )
 
 
 def boot_refused(appliance: Appliance, scenario: Scenario) -> Result:
     """Boot once; the root must not be switched, and the console must say why."""
+    outcome, reported = _boot_scenario(appliance, scenario)
+    seen = SWITCHED if reported else REFUSED
+    if outcome.end is not End.OFF:
+        seen += f", but the machine {outcome.end.value}"
+    said = _said(outcome, scenario)
+    for text, line in said.items():
+        if not line:
+            seen += f", and the console does not say: {text}"
+    detail = list(said.values())[-1] or outcome.last_lines(20)
+    return Result(f"boot: {scenario.name}", scenario.attacker, REFUSED, seen, detail)
+
+
+def boot_reported(appliance: Appliance) -> list[Result]:
+    """Boot a changed disk where the settings of the initrd only report: it comes up and says so."""
+    change, _ = tampering.CHANGES["unit added"]
+    says = ("(reported, not enforced)",)
+    scenario = Scenario("findings are only reported", "-", says, bare=False,
+                        append=f"veriseal.attacks={attacks.REPORT}",
+                        overlay=_only_reporting, change=change)  # fmt: skip
+    outcome, reported = _boot_scenario(appliance, scenario)
+    return _results(attacks.GROUPS[attacks.REPORT], outcome, reported)
+
+
+def _only_reporting(_appliance: Appliance) -> Overlay:
+    return {CONFIGURATION: b'[boot]\nmode = "report"\n'}
+
+
+def _boot_scenario(
+    appliance: Appliance, scenario: Scenario
+) -> tuple[Outcome, list[dict[str, str]]]:
     image, changed = appliance.image, None
     initrds = [appliance.bare if scenario.bare else appliance.initrd]
     overlay = _cpio(scenario.overlay(appliance), scenario.name)
@@ -172,23 +208,18 @@ def boot_refused(appliance: Appliance, scenario: Scenario) -> Result:
         initrds.append(overlay)
     try:
         if scenario.change is not None:
-            image = changed = copy_image(image, "scenario")
+            image = changed = copy_image(image, _file_name(scenario.name))
             scenario.change(image)
-        outcome, reported = _boot(appliance, image, initrds, scenario.append, scenario.name)
+        return _boot(appliance, image, initrds, scenario.append, scenario.name)
     finally:
         if changed is not None:
             remove(changed)
-    console = outcome.console.read_text(errors="replace")
-    lines = [line.strip() for line in console.splitlines()]
-    said = [next((line for line in lines if text in line), "") for text in scenario.says]
-    seen = SWITCHED if reported else REFUSED
-    if outcome.end is not End.OFF:
-        seen += f", but the machine {outcome.end.value}"
-    for text, line in zip(scenario.says, said, strict=True):
-        if not line:
-            seen += f", and the console does not say: {text}"
-    detail = said[-1] or outcome.last_lines(20)
-    return Result(f"boot: {scenario.name}", scenario.attacker, REFUSED, seen, detail)
+
+
+def _said(outcome: Outcome, scenario: Scenario) -> dict[str, str]:
+    """The line of the console with each text that it must have; empty if there is none."""
+    lines = [line.strip() for line in outcome.console.read_text(errors="replace").splitlines()]
+    return {text: next((line for line in lines if text in line), "") for text in scenario.says}
 
 
 def boot_attacked(appliance: Appliance) -> list[Result]:
@@ -199,6 +230,12 @@ def boot_attacked(appliance: Appliance) -> list[Result]:
         outcome, reported = _boot(appliance, image, [appliance.initrd], "", "attacked")
     finally:
         remove(image)
+    return _results(attacks.GROUPS[attacks.ALL], outcome, reported)
+
+
+def _results(
+    rows: Sequence[attacks.Row], outcome: Outcome, reported: list[dict[str, str]]
+) -> list[Result]:
     by_name = {result["name"]: result for result in reported}
     if "end" not in by_name:
         raise GuestError(
@@ -208,17 +245,17 @@ def boot_attacked(appliance: Appliance) -> list[Result]:
     missing = {"seen": "nothing reported", "detail": ""}
     return [
         Result(row.name, row.attacker, row.expected, found["seen"], found["detail"])
-        for row in attacks.ROWS
+        for row in rows
         for found in [by_name.get(row.name, missing)]
     ]
 
 
 def change_offline(image: Path) -> None:
     """What somebody with the disk does: a page, a signature, another file's signature."""
-    damaged = _signature(image, "damaged-signature")
-    replaced = _signature(image, "other-signature")
-    other = _signature(image, "program")
-    page = _read(image, f"/{BIN}/changed")[:BLOCK]
+    damaged = tampering.builtin_signature(image, f"{STRAY}/damaged-signature")
+    replaced = tampering.builtin_signature(image, f"{STRAY}/other-signature")
+    other = tampering.builtin_signature(image, f"{BIN}/program")
+    page = tampering.read(image, f"/{BIN}/changed")[:BLOCK]
     with image.open("r+b") as file, mmap.mmap(file.fileno(), 0) as disk:
         at = _find(disk, page, 0, "the first page of changed")
         disk[at + BLOCK - 1] ^= 1
@@ -227,11 +264,6 @@ def change_offline(image: Path) -> None:
         at = _find(disk, replaced, DESCRIPTOR_SIZE, "the signature of other-signature")
         # Both are RSA-2048 by one signer, so they have one size.
         disk[at : at + len(other)] = other
-
-
-def _signature(image: Path, name: str) -> bytes:
-    digest = merkle.data_digest(_read(image, f"/{BIN}/{name}"), merkle.Parameters(SHA256))
-    return _read(image, f"/{SIGNATURES}/{digest.value.hex()}.sig")
 
 
 def _find(disk: mmap.mmap, data: bytes, within_block: int, what: str) -> int:
@@ -276,7 +308,7 @@ def _cpio(files: Overlay, name: str) -> Path | None:
     """An archive that the kernel unpacks over the initrd."""
     if not files:
         return None
-    top = BUILD / "overlay"
+    top = BUILD / f"overlay-{_file_name(name)}"
     remove(top)
     for path, data in files.items():
         (top / path).parent.mkdir(parents=True, exist_ok=True)
@@ -284,7 +316,7 @@ def _cpio(files: Overlay, name: str) -> Path | None:
             (top / path).symlink_to(data)
         else:
             (top / path).write_bytes(data)
-    archive = BUILD / f"overlay-{_file_name(name)}.cpio"
+    archive = top.with_suffix(".cpio")
     command(["sh", "-euc", f"cd '{top}' && find . | cpio --quiet -o -H newc -R 0:0 >'{archive}'"])
     remove(top)
     return archive

@@ -1,10 +1,16 @@
-"""The appliance boots sealed, and nothing that was tried against it succeeds."""
+"""The appliance boots sealed and checked, and nothing that was tried against it succeeds."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
 from tests.boot import appliance, attacks, scenarios
 
 pytestmark = pytest.mark.boot
+
+REFUSED = {scenario.name: scenario for scenario in scenarios.REFUSED_BOOTS}
 
 
 @pytest.fixture(scope="session")
@@ -13,17 +19,38 @@ def built() -> appliance.Appliance:
 
 
 @pytest.fixture(scope="session")
-def attacked(built: appliance.Appliance) -> dict[str, scenarios.Result]:
-    return {result.attack: result for result in scenarios.boot_attacked(built)}
+def boots(
+    request: pytest.FixtureRequest, built: appliance.Appliance
+) -> Iterator[dict[str, Future[Any]]]:
+    """Every boot that the selected tests ask for, as many at a time as there are processors."""
+    wanted = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    calls = {name: one for params in wanted for name, one in _calls(params).items()}
+    with ThreadPoolExecutor(scenarios.AT_A_TIME) as pool:
+        yield {name: pool.submit(*call) for name, call in calls.items()}
 
 
-@pytest.mark.parametrize("name", [row.name for row in attacks.ROWS])
-def test_in_the_booted_appliance(attacked: dict[str, scenarios.Result], name: str) -> None:
-    result = attacked[name]
+def _calls(params: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
+    built = appliance.build()
+    if "refused" in params:
+        scenario = REFUSED[params["refused"]]
+        return {scenario.name: (scenarios.boot_refused, built, scenario)}
+    groups = {attacks.ALL: scenarios.boot_attacked, attacks.REPORT: scenarios.boot_reported}
+    if "group" in params:
+        return {params["group"]: (groups[params["group"]], built)}
+    return {}
+
+
+def _rows() -> list[tuple[str, str]]:
+    return [(group, row.name) for group, rows in attacks.GROUPS.items() for row in rows]
+
+
+@pytest.mark.parametrize(("group", "name"), _rows())
+def test_in_the_booted_appliance(boots: dict[str, Future[Any]], group: str, name: str) -> None:
+    (result,) = [one for one in boots[group].result() if one.attack == name]
     assert result.seen == result.expected, result.detail
 
 
-@pytest.mark.parametrize("scenario", scenarios.REFUSED_BOOTS, ids=lambda s: s.name)
-def test_boot_is_refused(built: appliance.Appliance, scenario: scenarios.Scenario) -> None:
-    result = scenarios.boot_refused(built, scenario)
+@pytest.mark.parametrize("refused", REFUSED)
+def test_boot_is_refused(boots: dict[str, Future[Any]], refused: str) -> None:
+    result = boots[refused].result()
     assert result.seen == result.expected, result.detail

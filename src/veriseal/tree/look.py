@@ -15,8 +15,8 @@ from veriseal import dump, merkle
 from veriseal.digest import Digest
 from veriseal.errors import VerisealError
 from veriseal.kernel import files, verity
-from veriseal.manifest import Manifest
-from veriseal.pattern import EXCLUSIVE, Patterns, Rules
+from veriseal.manifest import Manifest, rules
+from veriseal.pattern import EXCLUSIVE, Patterns
 
 Found = tuple[str, bytes, str | None, str | None, bytes | None]
 """Kind, path, expected, found, digest: a Finding that can cross from a worker."""
@@ -74,7 +74,7 @@ class Look:
         self._root = root
         self._sizes = sizes
         self._parameters = manifest.parameters
-        self._rules = Rules(manifest.exclusive, manifest.mutable)
+        self._rules = rules(manifest)
         self._verity = Patterns(["/"] if verity_for_all else manifest.signed)
         self._revoked = {one.value for one in manifest.revoked}
         self._devices: dict[int, bool] = {}

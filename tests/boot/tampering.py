@@ -1,0 +1,254 @@
+"""What somebody with the disk does to the tree, while the machine is off.
+
+Done with debugfs, as an attacker would: no kernel is asked, so verity files can be moved, linked
+and given other owners like any others.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.boot.appliance import BIN, MANIFEST, OTHER, SIGNATURES, STRAY
+from tests.guest.store import GuestError
+from veriseal import merkle
+from veriseal.digest import SHA256
+
+Change = Callable[[Path], None]
+
+_UNIT = "[Service]\nExecStart=/opt/stranger/evil\n"
+_JSON = f"/{MANIFEST}/manifest.json"
+
+
+def commands(*lines: str) -> Change:
+    """A change by commands of debugfs(8)."""
+    return lambda image: debugfs(image, *lines)
+
+
+def debugfs(image: Path, *lines: str) -> None:
+    """Run the commands. Raises GuestError at the first complaint: it exits with 0 all the same."""
+    done = subprocess.run(
+        ["debugfs", "-w", "-f", "/dev/stdin", image],
+        input="".join(f"{line}\n" for line in lines).encode(),
+        capture_output=True,
+        check=True,
+    )
+    said = done.stderr.decode().splitlines()
+    if complaints := [line for line in said if not line.startswith("debugfs 1.")]:
+        raise GuestError(f"debugfs {lines}: {complaints}")
+
+
+def read(image: Path, path: str) -> bytes:
+    """The contents of a file on the image."""
+    done = subprocess.run(
+        ["debugfs", "-R", f'cat "{path}"', image], capture_output=True, check=True
+    )
+    return done.stdout
+
+
+def inode(image: Path, path: str) -> str:
+    """A file by its number, as debugfs takes it wherever it takes a path."""
+    shown = subprocess.run(
+        ["debugfs", "-R", f'stat "{path}"', image], capture_output=True, check=True
+    ).stdout.decode()
+    return f"<{int(shown.split('Inode:')[1].split()[0])}>"
+
+
+def write(image: Path, path: str, data: bytes, mode: int = 0o100644) -> None:
+    """A new file, root's. One that is there is removed first."""
+    source = image.with_suffix(".data")
+    source.write_bytes(data)
+    source.chmod(0o600)
+    _remove(image, path)
+    debugfs(image, f"write {source} {path}", f"sif {path} mode {mode:#o}",
+            f"sif {path} uid 0", f"sif {path} gid 0")  # fmt: skip
+    source.unlink()
+
+
+def builtin_signature(image: Path, path: str) -> bytes:
+    """The signature of a file on the image."""
+    digest = merkle.data_digest(read(image, f"/{path}"), merkle.Parameters(SHA256))
+    return read(image, f"/{SIGNATURES}/{digest.value.hex()}.sig")
+
+
+def _remove(image: Path, path: str) -> None:
+    # It may be there or not.
+    subprocess.run(["debugfs", "-w", "-R", f"rm {path}", image], capture_output=True, check=True)
+
+
+def writing(path: str, data: str | bytes) -> Change:
+    """A file added or replaced."""
+    raw = data.encode() if isinstance(data, str) else data
+    return lambda image: write(image, path, raw)
+
+
+def placed(source: str, path: str) -> Change:
+    """Another file of the disk, by a hard link, in the place of the one at ``path``."""
+
+    def change(image: Path) -> None:
+        debugfs(image, f"unlink {path}", f"ln {inode(image, source)} {path}")
+
+    return change
+
+
+def swapped(one: str, two: str) -> Change:
+    """Two files exchange their places."""
+
+    def change(image: Path) -> None:
+        first, second = inode(image, one), inode(image, two)
+        debugfs(image, f"unlink {one}", f"unlink {two}", f"ln {second} {one}", f"ln {first} {two}")
+
+    return change
+
+
+def renamed(old: str, new: str) -> Change:
+    """A file gets another name."""
+
+    def change(image: Path) -> None:
+        number = inode(image, old)
+        debugfs(image, f"unlink {old}", f"ln {number} {new}")
+
+    return change
+
+
+def copied(path: str) -> Change:
+    """A copy in place of the file: the same contents, mode and owner, and no verity."""
+    return lambda image: write(image, path, read(image, path), 0o100755)
+
+
+def linked(path: str, target: str) -> Change:
+    """The directory goes elsewhere, and a link leads to it."""
+
+    def change(image: Path) -> None:
+        number = inode(image, path)
+        debugfs(image, f"unlink {path}", f"ln {number} {target}", f"symlink {path} {target}")
+
+    return change
+
+
+def added(directory: str, name: str, text: str) -> Change:
+    """A new directory with a file in it."""
+
+    def change(image: Path) -> None:
+        debugfs(image, f"mkdir {directory}")
+        write(image, f"{directory}/{name}", text.encode(), 0o100755)
+
+    return change
+
+
+def _signature_path(image: Path) -> str:
+    listed = subprocess.run(
+        ["debugfs", "-R", f"ls -p /{MANIFEST}", image], capture_output=True, check=True
+    ).stdout.decode()
+    names = [line.split("/")[5] for line in listed.splitlines() if line.count("/") > 5]
+    (name,) = [name for name in names if name.endswith(".sig")]
+    return f"/{MANIFEST}/{name}"
+
+
+def signature(change: Callable[[bytes], bytes]) -> Change:
+    """The manifest's signature, changed."""
+
+    def apply(image: Path) -> None:
+        path = _signature_path(image)
+        write(image, path, change(read(image, path)))
+
+    return apply
+
+
+def manifest(name: str) -> Change:
+    """One of the other signed manifests in place of the right one, with its signature."""
+
+    def change(image: Path) -> None:
+        write(image, _JSON, read(image, f"/{OTHER}/{name}/manifest.json"))
+        write(image, _signature_path(image), read(image, f"/{OTHER}/{name}/signature"))
+
+    return change
+
+
+def script_as_manifest(image: Path) -> None:
+    """A signed script where the manifest should be: the same key, the same kind of signature."""
+    path = f"{BIN}/script"
+    write(image, _signature_path(image), builtin_signature(image, path))
+    write(image, _JSON, read(image, f"/{path}"))
+
+
+def edited(image: Path) -> None:
+    """The manifest, no longer saying that anything is exclusive."""
+    write(image, _JSON, read(image, _JSON).replace(b'"/usr"', b'"/usx"'))
+
+
+def truncated_list(image: Path) -> None:
+    """The tree list without its last line."""
+    path = f"/{MANIFEST}/tree.dump"
+    lines = read(image, path).splitlines(keepends=True)
+    write(image, path, b"".join(lines[:-1]))
+
+
+_PROGRAM, _POWEROFF = f"/{BIN}/program", f"/{BIN}/poweroff"
+_UNITS = "/etc/systemd/system"
+
+CHANGES: dict[str, tuple[Change, tuple[str, ...]]] = {
+    "two signed programs swapped": (
+        swapped(_PROGRAM, _POWEROFF),
+        (f"swapped: {_POWEROFF}: it is {_PROGRAM}", f"swapped: {_PROGRAM}: it is {_POWEROFF}"),
+    ),
+    "signed program renamed": (
+        renamed(_PROGRAM, f"/{BIN}/other"),
+        (f"missing: {_PROGRAM}", f"added: /{BIN}/other: "),
+    ),
+    "signed program hard-linked over another": (
+        placed(_POWEROFF, _PROGRAM),
+        (f"swapped: {_PROGRAM}: it is {_POWEROFF}",),
+    ),
+    "older signed version of one file": (
+        placed(f"/{STRAY}/old-program", _PROGRAM),
+        (f"changed: {_PROGRAM}: ",),
+    ),
+    "whole tree rolled back": (manifest("earlier"), ("older than one this machine has known",)),
+    "unit added": (
+        writing(f"{_UNITS}/evil.service", _UNIT),
+        (f"added: {_UNITS}/evil.service: ",),
+    ),
+    "drop-in added": (
+        added(f"{_UNITS}/veriseal-kiosk@.service.d", "evil.conf", _UNIT),
+        (f"added: {_UNITS}/veriseal-kiosk@.service.d: ",),
+    ),
+    "generator added": (
+        added("/etc/systemd/system-generators", "evil", "#!/bin/sh\n"),
+        ("added: /etc/systemd/system-generators: ",),
+    ),
+    "ld.so.preload added": (
+        writing("/etc/ld.so.preload", "/opt/stranger/evil.so\n"),
+        ("added: /etc/ld.so.preload: ",),
+    ),
+    "file deleted": (
+        commands("rm /usr/bin/systemctl"),
+        ("missing: /usr/bin/systemctl",),
+    ),
+    "directory replaced by a link": (
+        linked("/opt/kiosk", "/var/kiosk"),
+        ("type: /opt/kiosk: ",),
+    ),
+    "setuid added": (
+        commands(f"sif {_PROGRAM} mode 0104755"),
+        (f"mode: {_PROGRAM}: ",),
+    ),
+    "owner changed": (
+        commands(f"sif {_PROGRAM} uid 1000"),
+        (f"owner: {_PROGRAM}: ",),
+    ),
+    "verity removed by copying": (copied(_PROGRAM), (f"no-verity: {_PROGRAM}: ",)),
+    "manifest edited": (edited, ("not signed by 1 of the certificates",)),
+    "manifest replaced by a signed script": (script_as_manifest, ("manifest.json: not JSON",)),
+    "manifest of another system": (manifest("other-os"), ("of another operating system",)),
+    "manifest signed by a stranger": (manifest("strangers"), ("not signed by 1 of",)),
+    "signature truncated": (signature(lambda der: der[:-1]), ("not a built-in signature",)),
+    "signature garbage": (signature(lambda der: b"garbage" * 50), ("not a built-in signature",)),
+    "signature of 100 MB": (
+        signature(lambda der: der + bytes(100 << 20)),
+        ("1 to 16128 bytes",),
+    ),
+    "tree list truncated": (truncated_list, ("not the tree list that the manifest",)),
+}
+"""Name: what is done, and parts of what the console must then say."""
