@@ -143,6 +143,10 @@ def test_a_name_may_look_like_anything_that_is_no_separator() -> None:
     assert read(write(entries)) == entries
 
 
+def test_an_empty_string_is_written_as_composefs_info_does() -> None:
+    assert line(FILE._replace(size=0, content=b"")) == b"/f 0 100644 1 0 0 0 0.0 - - -\n"
+
+
 def test_an_escaped_slash_is_a_slash() -> None:
     directory = ROOT._replace(path=b"/d")
     text = write([ROOT, directory]) + rb"/d\x2ff 3 100644 1 0 0 0 0.0 - - -"

@@ -177,7 +177,16 @@ def test_numbers_out_of_range(name: str, largest: int) -> None:
         *(b"", b"-", b"@", b"0", b"644", b"0644", b"0100644", b"100648", b"100644 ", b"+100644"),
         *(b"0o100644", b"100_644", b"1000644", b"@@100644", b"@0100644", b"100644@", b"-100644"),
         *(b"30644", b"50644", b"70644", b"110644", b"130644", b"150644", b"160644", b"170644"),
-        *(b"200644", b"777777", b"1100644", b"100644\x00", "١".encode() + b"00644", b"81a4"),
+        *(
+            b"200644",
+            b"300644",
+            b"340755",
+            b"777777",
+            b"1100644",
+            b"100644\x00",
+            "١".encode() + b"00644",
+            b"81a4",
+        ),
     ],
 )
 def test_modes(mode: bytes) -> None:
@@ -457,6 +466,12 @@ def test_directories_without_end_need_no_memory(monkeypatch: pytest.MonkeyPatch)
         assert error.problem == f"line {limit + 1}: too many entries"
 
     assert measured(run) < 4 << 20
+
+
+def test_long_attributes_are_not_kept() -> None:
+    value = b"v" * 60_000
+    lines = (b"/%d 0 40755 2 0 0 0 0.0 - - - a=%d%b\n" % (n, n, value) for n in range(100, 400))
+    assert measured(lambda: deque(parse(chain([ROOT], lines)), 0)) < 4 << 20
 
 
 def test_files_without_end_need_what_they_are_worth(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,8 +4,9 @@ One line a name, depth-first, siblings by the bytes of their names:
 
     PATH SIZE MODE NLINK UID GID RDEV MTIME PAYLOAD CONTENT DIGEST [KEY=VALUE]...
 
-What mkcomposefs would read in another way than we do, or drop, is refused, so that a list means
-one tree to everybody. Of escapes, all that the manual page names are read: ``\\x4a`` is ``J``.
+What mkcomposefs would read as another tree than we do is refused, so that a list means one tree to
+everybody; only a digest of 64 bytes is beyond composefs, which takes the first half of it. All
+escapes of the manual page are read, also where none is needed: ``\\x4a`` is ``J``.
 
 Source: man/composefs-dump.md, tools/mkcomposefs.c and tools/composefs-info.c of composefs 1.0.8.
 """
