@@ -9,12 +9,18 @@ from veriseal.boot import seal
 from veriseal.errors import VerisealError
 from veriseal.kernel import keyring, sysctl
 
+_MUST_HAVE = {
+    "both": "a built-in signature, and its place in the manifest",
+    "manifest": "its place in the manifest",
+    "signature": "a built-in signature",
+}
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options of this verb."""
     parser.add_argument("--json", action="store_true", help="print as JSON")
     parser.epilog = (
-        "Exit status 1 if this boot is not sealed or something has changed since. "
+        "Exit status 1 if no program may run in this boot, or something has changed since. "
         "Only root can see the keys; for other users they count as not checked."
     )
     parser.set_defaults(run=run)
@@ -32,6 +38,7 @@ def collect() -> dict[str, Any]:
     state: dict[str, Any] = {
         "ready": False,
         "sealed": False,
+        "mode": None,
         "kernel_support": True,
         "require_signatures": None,
         "keyring": None,
@@ -44,14 +51,16 @@ def collect() -> dict[str, Any]:
         state["keyring"] = _keyring()
     except VerisealError as error:
         state["kernel_support"] = False
-        state["drift"].append(str(error))
+        why = str(error)
     try:
-        booted = report.read()
-        state["report"] = booted
+        state["report"] = booted = report.read()
         head = report.state()
+        state["mode"] = {key: getattr(head, key) for key in ("keyring", "manifest", "require")}
         state["sealed"] = head.keyring == report.SEALED
         if state["sealed"] and state["kernel_support"]:
             _compare(state, booted)
+        elif head.keyring != report.OFF and not state["kernel_support"]:
+            state["drift"].append(why)
         head.require_ready(report.PATH)
         state["ready"] = True
     except VerisealError as error:
@@ -89,20 +98,35 @@ def _compare(state: dict[str, Any], booted: dict[str, object]) -> None:
 def as_text(state: dict[str, Any]) -> str:
     """``state`` for people."""
     booted = state["report"] or {}
-    enrolled = (booted.get("kernel_keyring") or {}).get("keys", [])
+    mode = state["mode"] or {}
+    tree = booted.get("tree") or {}
     ring = state["keyring"]
     lines = [
-        f"sealed:              {_yes(state['sealed'])}",
+        f"programs may run:    {_yes(state['ready'])}",
+        f"sealed:              {_yes(state['sealed'])}"
+        + (" (boot.keyring is off)" if mode.get("keyring") == report.OFF else ""),
         f"kernel support:      {_yes(state['kernel_support'])}",
         f"require_signatures:  {_yes(state['require_signatures'])}",
         f"keyring permissions: {ring['permissions'] if ring else 'not visible to this user'}",
+        f"manifest:            {mode.get('manifest', 'unknown')}{_release(tree)}",
+        f"a program must have: {_MUST_HAVE.get(str(mode.get('require')), 'unknown')}",
     ]
-    for key in enrolled:
+    lines += [f"not covered:         {point}" for point in tree.get("not_covered", [])]
+    for key in (booted.get("kernel_keyring") or {}).get("keys", []):
         lines.append(f"key:                 {key['os']}  {key['subject']}  {key['key']}")
         lines.append(f"                     sha256 {key['fingerprint']}")
     lines += [f"changed:             {text}" for text in state["drift"]]
     lines += [f"not checked:         {text}" for text in state["unchecked"]]
     return "\n".join(lines)
+
+
+def _release(tree: dict[str, Any]) -> str:
+    if not tree:
+        return ""
+    text = f", {tree['os']} version {tree['version']} (floor {tree['floor']})"
+    if "summary" in tree:
+        text += f", {tree['entries']} entries, {tree['summary']}"
+    return text + (", nothing is enforced" if tree["mode"] == "report" else "")
 
 
 def _yes(value: bool | None) -> str:
