@@ -119,6 +119,8 @@ def kiosk_runs() -> tuple[str, str]:
     """The unit is up, and its process is the program itself."""
     shown = call("systemctl", "show", "--property=MainPID,ActiveState", "veriseal-kiosk@kiosk")
     state = dict(line.split("=", 1) for line in shown.out.split())
+    if state["ActiveState"] != "active":
+        return state["ActiveState"], call("journalctl", "-b", "-t", "veriseal", "-n", "5").out
     program = os.readlink(f"/proc/{state['MainPID']}/exe")
     return f"{state['ActiveState']} {program}", shown.out.strip()
 
@@ -330,6 +332,13 @@ ROWS = (
         straying("damaged-signature"),
     ),  # fmt: skip
     Row("first page changed on the disk", "A1", "126 corrupt", launching("changed")),
+    Row("signed, but not in the manifest", "A1", "126 not-in-manifest", straying("not-listed")),
+    Row("signed, earlier version", "A1", "126 not-in-manifest", straying("old-program")),
+    Row("signed, hard-linked elsewhere", "A3", "126 misplaced", linked_elsewhere),
+    Row("signed, moved over another", "A3", "126 misplaced", moved_over),
+    Row("through a link to its place", "-", "0 program: up as uid 0", through_a_link),
+    Row("launch table emptied", "A3", "126 launch-table-damaged", table_emptied),
+    Row("launch table writable by all", "A3", "126 launch-table-not-trusted", table_writable),
     Row(
         "script of an unsigned interpreter", "A1", "126 no-verity", launching("script-of-unsigned")
     ),  # fmt: skip

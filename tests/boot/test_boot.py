@@ -24,13 +24,12 @@ def boots(
 ) -> Iterator[dict[str, Future[Any]]]:
     """Every boot that the selected tests ask for, as many at a time as there are processors."""
     wanted = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
-    calls = {name: one for params in wanted for name, one in _calls(params).items()}
+    calls = {name: one for params in wanted for name, one in _calls(built, params).items()}
     with ThreadPoolExecutor(scenarios.AT_A_TIME) as pool:
         yield {name: pool.submit(*call) for name, call in calls.items()}
 
 
-def _calls(params: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
-    built = appliance.build()
+def _calls(built: appliance.Appliance, params: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
     if "refused" in params:
         scenario = REFUSED[params["refused"]]
         return {scenario.name: (scenarios.boot_refused, built, scenario)}

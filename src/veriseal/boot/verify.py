@@ -12,6 +12,7 @@ from veriseal import manifest as statement
 from veriseal.boot import agent, composefs, floor, plan, seal
 from veriseal.boot.agent import Say, Step
 from veriseal.certificate import Certificate
+from veriseal.digest import Digest
 from veriseal.errors import VerisealError
 from veriseal.kernel import mounts
 from veriseal.policy import Policy
@@ -27,10 +28,11 @@ _SHOWN = 5
 _REMEDY = "journalctl -b -t veriseal names each; install this release again, or boot another"
 
 
-def run(say: Say) -> dict[str, Any]:
+def run(say: Say, warn: Say) -> dict[str, Any]:
     """Check what is mounted at `SYSROOT`. Returns what was added to the boot report.
 
     ``say`` gets a line for people after each step; the journal gets the same as a record.
+    ``warn`` gets the few lines that whoever stands before the machine must see.
 
     Raises VerisealError: then the root must not be switched. With ``boot.mode = "report"`` it
     returns instead, and every message says so.
@@ -44,23 +46,33 @@ def run(say: Say) -> dict[str, Any]:
     try:
         settings = policy.load()
         mode = settings.mode
-        result = _verify(settings, state, body, _said(step, mode))
+        result, rows = _verify(settings, state, body, _said(step, mode))
         result["seconds"] = round(time.monotonic() - started, 3)
+        body["tree"] = result
+        if result["findings"]:
+            _show(result, mode, warn)
+            if mode == "enforce":
+                raise _refused(result["summary"])
+        result["launch_table_rows"] = table.write(rows, trusted.boot_id())
         state.manifest = report.REPORTED if result["findings"] else report.VERIFIED
-        report.write(state, {**body, "tree": result})
+        report.write(state, body)
     except Exception as error:
         failure = agent.as_error(error)
         state.manifest = report.FAILED
         what = _said_text(mode, "the tree is not accepted")
         agent.record_failure(journal.VERIFY_FAILED, what, failure, state, body)
         if mode == "report":
-            say(f"{what}: {failure}")
+            warn(f"{what}: {failure}")
             return {"failure": failure.as_json()}
         raise failure from error
     return result
 
 
-def _verify(settings: Policy, state: State, body: dict[str, object], step: Step) -> dict[str, Any]:
+Verified = tuple[dict[str, Any], list[tuple[bytes, Digest]]]
+"""What the report says of a tree or an image, and the rows of the launch table."""
+
+
+def _verify(settings: Policy, state: State, body: dict[str, object], step: Step) -> Verified:
     os_release = osrelease.read()
     trust = source.Trust(
         _certificates(settings, os_release, state, body),
@@ -69,7 +81,7 @@ def _verify(settings: Policy, state: State, body: dict[str, object], step: Step)
         floor.read(),
     )
     if settings.root == "composefs":
-        return _verify_image(settings, state, trust, step)
+        return _verify_image(settings, state, trust, step), []
     return _verify_tree(settings, trust, step)
 
 
@@ -93,7 +105,7 @@ def _certificates(
     return [release.certificate for release in planned.releases]
 
 
-def _verify_tree(settings: Policy, trust: source.Trust, step: Step) -> dict[str, Any]:
+def _verify_tree(settings: Policy, trust: source.Trust, step: Step) -> Verified:
     root = os.open(SYSROOT, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     shown = f"{SYSROOT}/{statement.DIRECTORY}"
     directory = source.open_directory(root, statement.DIRECTORY, shown)
@@ -106,20 +118,17 @@ def _verify_tree(settings: Policy, trust: source.Trust, step: Step) -> dict[str,
         path = os.fsdecode(finding.path)
         step(journal.VERIFY_FINDING, str(finding), journal.ERROR, path=path)
     text = findings.summary(checked.findings)
-    if checked.findings and settings.mode == "enforce":
-        raise _refused(checked.findings, text)
-    rows = table.write(checked.rows, trusted.boot_id())
     step(journal.VERIFY_DONE, f"{_named(release)}: {checked.entries} entries, {text}",
          journal.NOTICE)  # fmt: skip
-    return {
+    result = {
         **_about(release, trust, settings),
         **checked.as_json(),
         "findings": [one.as_json() for one in checked.findings[:MOST_FINDINGS]],
         "summary": text,
-        "launch_table_rows": rows,
         "mounts": covered,
         "not_covered": beyond,
     }
+    return result, checked.rows
 
 
 def _verify_image(
@@ -149,7 +158,6 @@ def _verify_image(
     beyond = [mount.point for mount in composefs.not_covered(mounted_now, SYSROOT)]
     for point in beyond:
         step(journal.VERIFY_NOT_COVERED, f"not covered: what is mounted at {point}", journal.NOTICE)
-    table.write([], trusted.boot_id())
     step(journal.VERIFY_DONE, f"{_named(release)}: the mounted image is {digest}", journal.NOTICE)
     return {
         **_about(release, trust, settings),
@@ -207,17 +215,17 @@ def _named(release: source.Release) -> str:
     return f"{release.manifest.os} version {release.manifest.version}, signed by {signers}"
 
 
-def _refused(found: list[findings.Finding], text: str) -> VerisealError:
-    shown = [str(one) for one in found[:_SHOWN]]
-    if len(found) > _SHOWN:
-        shown.append(f"and {len(found) - _SHOWN} more")
-    return VerisealError(
-        "tree-refused",
-        f"the tree is not as its manifest says: {text}",
-        path=SYSROOT,
-        found="; ".join(shown),
-        remedy=_REMEDY,
-    )
+def _show(result: dict[str, Any], mode: str, warn: Say) -> None:
+    """The first findings, for a screen on which there is no room for all."""
+    for one in result["findings"][:_SHOWN]:
+        warn(_said_text(mode, f"{one['kind']}: {one['path']}: {one['problem']}"))
+    if (more := len(result["findings"]) - _SHOWN) > 0:
+        warn(_said_text(mode, f"and {more} more"))
+
+
+def _refused(summary: str) -> VerisealError:
+    problem = f"the tree is not as its manifest says: {summary}"
+    return VerisealError("tree-refused", problem, path=SYSROOT, remedy=_REMEDY)
 
 
 def _said(step: Step, mode: str) -> Step:

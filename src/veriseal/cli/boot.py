@@ -52,7 +52,7 @@ def _seal(options: argparse.Namespace) -> None:
 def _verify(options: argparse.Namespace) -> None:
     from veriseal.boot import verify
 
-    result = verify.run(_say)
+    result = verify.run(_say, _warn)
     if options.json:
         print(json.dumps(result, indent=2))
 
@@ -63,10 +63,14 @@ def _floor(_options: argparse.Namespace) -> None:
     print(floor.serialize(floor.newest()))
 
 
+def _warn(text: str) -> None:
+    print(f"veriseal: {printable(text)}", file=sys.stderr)
+
+
 def _say(text: str) -> None:
     # In the unit the journal has each step as a record; a screen is for whoever watches.
     if sys.stderr.isatty():
-        print(f"veriseal: {printable(text)}", file=sys.stderr)
+        _warn(text)
 
 
 def _print_plan(plan: Plan, as_json: bool) -> None:
