@@ -17,7 +17,7 @@ import pytest
 import veriseal
 from veriseal import certificate, dump, manifest, merkle, policy, signature
 from veriseal.build import files, scan, walk
-from veriseal.digest import SHA512, Digest
+from veriseal.digest import SHA256, SHA512, Digest
 from veriseal.errors import VerisealError
 from veriseal.kernel import mounts
 from veriseal.merkle import Parameters
@@ -713,3 +713,197 @@ def test_more_files_than_a_worker_takes_at_once(run: Any, tree: Path, tmp_path: 
     # Reading the list checks its order.
     sizes = [entry.size for name, entry in listed(tmp_path / "out").items() if b"many/" in name]
     assert sizes == list(range(300))
+
+
+@pytest.fixture
+def other_signer(tmp_path: Path, ec_key: Any, certify: Any, key_pem: Any) -> list[str]:
+    """The options that name a second key and its certificate."""
+    (tmp_path / "other.key").write_bytes(key_pem(ec_key))
+    (tmp_path / "other.cert").write_bytes(certify(ec_key, subject="Acme second fedora:43"))
+    return [f"--key={tmp_path / 'other.key'}", f"--cert={tmp_path / 'other.cert'}"]
+
+
+def signers(directory: Path, *by: list[str]) -> list[str]:
+    """The subjects whose signatures of the manifest count; nothing else may lie there."""
+    names = [path.name for path in directory.iterdir() if path.name.endswith(".sig")]
+    counted, ignored = manifest.check_signatures(
+        (directory / "manifest.json").read_bytes(),
+        {name: (directory / name).read_bytes() for name in names},
+        [loaded(one) for one in by],
+        0,
+        "",
+    )
+    assert not ignored
+    return sorted(one.signer.subject for one in counted)
+
+
+FIRST, SECOND = "CN=Acme release fedora:43", "CN=Acme second fedora:43"
+
+
+class TestSeveralSignatures:
+    def test_the_command_again_with_another_key(
+        self, run: Any, tmp_path: Path, signer: list[str], other_signer: list[str]
+    ) -> None:
+        out = tmp_path / "out"
+        assert run()[0] == 0
+        first = contents(out)
+        _, report, _ = run(*other_signer)
+        assert signers(out, signer, other_signer) == [FIRST, SECOND]
+        assert report["removed_signatures"] == []
+        second = contents(out)
+        same = [name for name in first if "signatures/" not in name]
+        assert {name: second[name] for name in same} == {name: first[name] for name in same}
+
+    def test_a_signature_by_itself(
+        self, run: Any, cli: Cli, tmp_path: Path, signer: list[str], other_signer: list[str]
+    ) -> None:
+        out = tmp_path / "out"
+        assert run()[0] == 0
+        first = contents(out)
+        added = f"{out}/manifest.json.second.sig"
+        assert cli("sign", *other_signer, f"--out={added}", f"{out}/manifest.json")[0] == 0
+        assert signers(out, signer, other_signer) == [FIRST, SECOND]
+        assert contents(out) == first | {"manifest.json.second.sig": Path(added).read_bytes()}
+        certificates = (signer[1], other_signer[1])
+        words = ("--os=fedora:43", "--without-verity", "--signatures-needed=2")
+        tree = str(tmp_path / "tree")
+        assert cli("verify", tree, f"--manifest={out}", *certificates, *words)[0] == 0
+        assert cli("verify", tree, f"--manifest={out}", *certificates[1:], *words)[0] == 1
+
+    @pytest.mark.parametrize("word", ["--created=6", "--version=8"])
+    def test_another_manifest_has_only_its_own(
+        self, run: Any, tmp_path: Path, signer: list[str], other_signer: list[str], word: str
+    ) -> None:
+        out = tmp_path / "out"
+        assert run()[0] == 0
+        (out / "manifest.json.garbage.sig").write_bytes(b"x")
+        for name in ("manifest.json.txt", "manifest.jsonx.sig", "x.sig"):
+            (out / name).write_bytes(b"not ours")
+        _, report, _ = run(*other_signer, word)
+        removed = [f"manifest.json.{loaded(signer).fingerprint[:16]}.sig"]
+        removed = sorted([*removed, "manifest.json.garbage.sig"])
+        assert report["removed_signatures"] == [str(out / name) for name in removed]
+        for name in ("manifest.json.txt", "manifest.jsonx.sig", "x.sig"):
+            (out / name).unlink()
+        assert signers(out, signer, other_signer) == [SECOND]
+        # A signature of before, never valid for what is there now.
+        assert run(word)[1]["removed_signatures"] == []
+        assert signers(out, signer, other_signer) == [FIRST, SECOND]
+
+    def test_a_removed_signature_is_said(
+        self, cli: Cli, run: Any, tree: Path, tmp_path: Path, signer: list[str], other_signer: Any
+    ) -> None:
+        assert run()[0] == 0
+        words = ["--os=fedora:43", "--version=7", f"--out={tmp_path / 'out'}", *other_signer]
+        status, _, err = cli("build", str(tree), *words)
+        assert status == 0
+        assert f".{loaded(signer).fingerprint[:16]}.sig: it signed another manifest" in err
+
+
+class TestImage:
+    @pytest.fixture
+    def image(self, tmp_path: Path) -> Path:
+        """What the tool takes for one; tests/kernel has real ones."""
+        path = tmp_path / "image"
+        data = bytearray(os.urandom(70_000))
+        data[:4], data[1024:1028] = b"\x9a\x62\x78\xd0", b"\xe2\xe1\xf5\xe0"
+        path.write_bytes(data)
+        return path
+
+    @pytest.fixture
+    def build(self, cli: Cli, signer: list[str], tmp_path: Path) -> Callable[..., Any]:
+        def call(path: Path, *options: str) -> tuple[int, Any, str]:
+            words = [f"--out={tmp_path / 'images'}", "--os=fedora:43", "--version=7", "--created=5"]
+            words += [*signer, "--json", *options]
+            status, stdout, err = cli("build", f"--image={path}", *words)
+            return status, json.loads(stdout) if stdout else None, err
+
+        return call
+
+    @pytest.mark.parametrize("algorithm", [SHA256, SHA512], ids=repr)
+    def test_its_digest_file(
+        self, build: Any, image: Path, tmp_path: Path, signer: list[str], algorithm: Any
+    ) -> None:
+        status, report, err = build(image, f"--hash-alg={algorithm.name}")
+        assert status == 0
+        digest = merkle.data_digest(image.read_bytes(), Parameters(algorithm))
+        directory = tmp_path / "images" / digest.value.hex()
+        data = (directory / "manifest.json").read_bytes()
+        assert manifest.parse(data, "") == manifest.Manifest("fedora:43", 7, 5, image=digest)
+        assert signers(directory, signer) == [FIRST]
+        (name,) = (path.name for path in directory.glob("*.sig"))
+        assert contents(tmp_path / "images").keys() == {
+            f"{digest.value.hex()}/{file}" for file in ("manifest.json", name)
+        }
+        assert err == f"an image of 70000 bytes: {digest}\n"
+        assert report == {
+            "schema": 1,
+            "image": str(image),
+            "bytes": 70_000,
+            "errors": [],
+            "manifest": str(directory / "manifest.json"),
+            "manifest_digest": str(merkle.data_digest(data, PLAIN)),
+            "signature": str(directory / name),
+            "removed_signatures": [],
+            "image_digest": str(digest),
+        }
+
+    def test_in_words(self, cli: Cli, image: Path, tmp_path: Path, signer: list[str]) -> None:
+        words = ["--os=x", "--version=1", f"--out={tmp_path / 'i'}", *signer]
+        status, out, _ = cli("build", *words, "--image", str(image))
+        (path,) = (tmp_path / "i").glob("*/manifest.json")
+        assert status == 0
+        assert out.decode() == f"{merkle.data_digest(path.read_bytes(), PLAIN)} {path}\n"
+
+    def test_several_in_one_directory(self, build: Any, image: Path, tmp_path: Path) -> None:
+        assert build(image)[0] == 0
+        before = contents(tmp_path / "images")
+        with open(image, "ab") as file:
+            file.write(b"more")
+        assert build(image)[0] == 0
+        after = contents(tmp_path / "images")
+        assert len(after) == 4
+        assert before.items() <= after.items()
+
+    def test_several_signatures(
+        self, build: Any, image: Path, tmp_path: Path, signer: list[str], other_signer: list[str]
+    ) -> None:
+        _, report, _ = build(image)
+        directory = Path(report["manifest"]).parent
+        assert build(image, *other_signer)[0] == 0
+        assert signers(directory, signer, other_signer) == [FIRST, SECOND]
+        assert build(image, "--version=8")[1]["removed_signatures"]
+        assert signers(directory, signer, other_signer) == [FIRST]
+
+    @pytest.mark.parametrize("damage", ["no header", "no superblock", "short", "empty"])
+    def test_what_is_no_image(self, build: Any, image: Path, tmp_path: Path, damage: str) -> None:
+        data = bytearray(image.read_bytes())
+        if damage == "no header":
+            data[0] ^= 1
+        elif damage == "no superblock":
+            data[1024] ^= 1
+        else:
+            del data[1026 if damage == "short" else 0 :]
+        image.write_bytes(data)
+        status, _, err = build(image)
+        assert status == 1
+        assert f"{image}: not a composefs image" in err
+        assert not (tmp_path / "images").exists()
+
+    def test_what_is_no_file(self, build: Any, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "fifo")
+        assert "not a regular file" in build(tmp_path / "fifo")[2]
+        assert "not a regular file" in build(tmp_path)[2]
+        assert "No such file" in build(tmp_path / "none")[2]
+        assert not (tmp_path / "images").exists()
+
+    @pytest.mark.parametrize(
+        "word", ["--salt=00", "--block-size=1024", "--hash-alg=md5", "--config=x", "TREE"]
+    )
+    def test_wrong_usage(self, build: Any, image: Path, tmp_path: Path, word: str) -> None:
+        assert build(image, word)[0] == 2
+        assert not (tmp_path / "images").exists()
+
+    def test_neither_tree_nor_image(self, cli: Cli, signer: list[str], tmp_path: Path) -> None:
+        words = ["--os=x", "--version=1", f"--out={tmp_path / 'o'}", *signer]
+        assert cli("build", *words)[0] == 2

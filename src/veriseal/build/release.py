@@ -1,13 +1,17 @@
-"""A release: the list of a tree, the signatures of its files, the signed manifest."""
+"""A release: the list of a tree, the signatures of its files, the signed manifest.
+
+Of a composefs image there is no list: its one digest stands for the whole tree.
+"""
 
 import os
+import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from veriseal import manifest, merkle
 from veriseal.build import files, scan, signer
-from veriseal.build.digests import Compute, OnPart, each
-from veriseal.build.sign import has_signature, name_by_digest
+from veriseal.build.digests import Compute, OnPart, each, open_regular, shared_digest
+from veriseal.build.sign import SUFFIX, has_signature, name_by_digest
 from veriseal.build.signer import Signer
 from veriseal.digest import Digest
 from veriseal.errors import VerisealError
@@ -19,6 +23,10 @@ SIGNATURES = "signatures"
 """The directory of built-in signatures, in that of the release."""
 
 _NAME_DIGITS = 16
+
+# u32, little-endian: of composefs at the start (libcomposefs/lcfs-erofs.h), of the superblock of
+# erofs (fs/erofs/erofs_fs.h).
+_MAGIC = ((0, 0xD078629A), (1024, 0xE0F5E1E2))
 
 SIGNED = "signed"
 KEPT = "kept"
@@ -37,12 +45,20 @@ class Listed(NamedTuple):
 
 
 class Written(NamedTuple):
-    """The files of a release, by path, and the digests of two of them."""
+    """What was written, by path, and the digests.
+
+    Attributes:
+        manifest, signature: the files.
+        manifest_digest: what was signed.
+        digest: of the list of the tree, or of the image.
+        removed: signatures of another manifest that was here before.
+    """
 
     manifest: str
     manifest_digest: Digest
-    tree_digest: Digest
     signature: str
+    digest: Digest
+    removed: list[str]
 
 
 def entries(
@@ -94,14 +110,81 @@ def write(out: str, lines: Sequence[bytes], statement: Manifest, by: Signer) -> 
             remedy="Name in build.mutable what need not be verified",
         )
     tree = merkle.data_digest(tree_list, manifest.PARAMETERS)
-    data = manifest.serialize(statement._replace(tree=tree, size=len(tree_list)))
-    digest = merkle.data_digest(data, manifest.PARAMETERS)
-    path = os.path.join(out, manifest.NAME)
+    statement = statement._replace(tree=tree, size=len(tree_list))
+    removed = _make_room(out, statement, by)
     files.replace(os.path.join(out, manifest.TREE_LIST), tree_list)
-    der = f"{path}.{by.certificate.fingerprint[:_NAME_DIGITS]}.sig"
+    return Written(*_write(out, statement, by), tree, removed)
+
+
+def write_image(out: str, image: Digest, statement: Manifest, by: Signer) -> Written:
+    """Write the digest file of ``image`` and its signature into ``out``/HEX.
+
+    ``statement`` lacks the digest. Raises OSError, VerisealError.
+    """
+    directory = os.path.join(out, image.value.hex())
+    os.makedirs(directory, exist_ok=True)
+    statement = statement._replace(image=image)
+    removed = _make_room(directory, statement, by)
+    return Written(*_write(directory, statement, by), image, removed)
+
+
+def image_digest(
+    path: str, parameters: Parameters, on_part: OnPart | None = None
+) -> tuple[Digest, int]:
+    """The digest and the size in bytes of the composefs image ``path``.
+
+    Raises OSError, VerisealError (``not-an-image``, ``not-a-regular-file``,
+    ``changed-while-read``).
+    """
+    fd, size = open_regular(path)
+    try:
+        for offset, magic in _MAGIC:
+            if os.pread(fd, 4, offset) != struct.pack("<I", magic):
+                raise VerisealError(
+                    "not-an-image",
+                    "not a composefs image",
+                    path=path,
+                    remedy="Make it with mkcomposefs; for a directory say TREE",
+                )
+        return shared_digest(fd, size, parameters, path, on_part), size
+    finally:
+        os.close(fd)
+
+
+def _write(directory: str, statement: Manifest, by: Signer) -> tuple[str, Digest, str]:
+    data = manifest.serialize(statement)
+    digest = merkle.data_digest(data, manifest.PARAMETERS)
+    path, der = _names(directory, by)
     _sign(digest, by, der)
     files.replace(path, data)
-    return Written(path, digest, tree, der)
+    return path, digest, der
+
+
+def _make_room(directory: str, statement: Manifest, by: Signer) -> list[str]:
+    """Remove signatures of another manifest: they would be no signatures of this one.
+
+    Those of the same manifest, byte for byte, stay: by other keys, as several may be needed.
+    """
+    path, own = _names(directory, by)
+    data = manifest.serialize(statement)
+    try:
+        if files.read(path, len(data)) == data:
+            return []
+    except FileNotFoundError:
+        pass
+    prefix = f"{path}."
+    paths = (os.path.join(directory, name) for name in sorted(os.listdir(directory)))
+    others = [one for one in paths if one.startswith(prefix) and one.endswith(SUFFIX)]
+    removed = [one for one in others if one != own]
+    for one in removed:
+        os.unlink(one)
+    return removed
+
+
+def _names(directory: str, by: Signer) -> tuple[str, str]:
+    """Where the manifest and the signature of it by ``by`` are."""
+    path = os.path.join(directory, manifest.NAME)
+    return path, f"{path}.{by.certificate.fingerprint[:_NAME_DIGITS]}{SUFFIX}"
 
 
 def _sign(digest: Digest, by: Signer, path: str) -> str:

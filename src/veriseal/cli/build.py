@@ -1,4 +1,4 @@
-"""veriseal build: the release of a tree, in one pass."""
+"""veriseal build: the release of a tree, in one pass, or of a composefs image."""
 
 import argparse
 import gc
@@ -27,12 +27,24 @@ DIR gets tree.dump, the list of the tree in composefs-dump(5); manifest.json and
 and the signatures of files, named by digest: veriseal enable TREE --signatures DIR/signatures.
 The same tree, configuration, version and time give the same files. If anything cannot be read,
 all of that is said and no manifest is written. Run the command again after an interruption:
-signatures that are there already are kept. {signer.EPILOG}"""
+signatures that are there already are kept.
+
+With --image, DIR gets HEX/manifest.json and its signature, HEX being the digest of IMAGE; so DIR
+can hold those of several images: it is what boot.images names.
+
+Where several signatures of the manifest are needed, each further signer runs
+  veriseal sign --key KEY --cert CERT --out DIR/manifest.json.NAME.sig DIR/manifest.json
+or this command with the same --created, which signs the files again, too. A manifest that is not
+the same byte for byte replaces the old one, whose signatures are removed.
+
+{signer.EPILOG}"""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Describe the verb's arguments."""
-    parser.add_argument("tree", metavar="TREE", help="the root directory of the system")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("tree", nargs="?", metavar="TREE", help="the root directory of the system")
+    what.add_argument("--image", metavar="IMAGE", help="a composefs image, in place of TREE")
     parser.add_argument("--os", required=True, metavar="NAME", help="such as fedora:43")
     parser.add_argument(
         "--version", required=True, metavar="N", help="of the release; only grows", dest="number"
@@ -62,23 +74,43 @@ def run(options: argparse.Namespace) -> int:
     version = _number("--version", options.number, 1)
     if not options.os.isprintable() or {"", "/"} & {options.os, *options.os}:
         raise UsageError(f"--os: not the name of a release: {options.os}")
-    created = _created(options.created)
+    statement = Manifest(
+        os=options.os, version=version, created=_created(options.created), parameters=chosen
+    )
+    if options.image is not None:
+        return _build_image(options, statement)
     _check_places(options.tree, options.out)
     settings = _settings(options)
     _check_os(options.tree, options.os)
-    statement = Manifest(
-        os=options.os,
-        version=version,
-        created=created,
-        parameters=chosen,
-        exclusive=settings.exclusive,
-        mutable=settings.mutable,
-        signed=settings.sign,
+    statement = statement._replace(
+        exclusive=settings.exclusive, mutable=settings.mutable, signed=settings.sign
     )
     by = signer.of(options)
     # What this very run is for cannot be in the list.
     rules = Rules(settings.exclusive, (*settings.mutable, f"/{manifest.DIRECTORY}"))
     return _Run(options.out, by, statement, options.json).build(scan(options.tree, rules))
+
+
+def _build_image(options: argparse.Namespace, statement: Manifest) -> int:
+    if options.config is not None:
+        raise UsageError("--config is for TREE: of an image nothing is left out")
+    chosen = statement.parameters
+    if chosen.block_size != manifest.PARAMETERS.block_size or chosen.salt:
+        raise UsageError(
+            "--block-size, --salt: composefs knows nothing but blocks of 4096 bytes without salt",
+            remedy="Leave them out",
+        )
+    by = signer.of(options)
+    with Progress(1) as progress:
+        image, size = release.image_digest(options.image, chosen, progress.part)
+    written = release.write_image(options.out, image, statement, by)
+    print(f"an image of {size} bytes: {image}", file=sys.stderr)
+    if options.json:
+        report: dict[str, object] = {"schema": 1, "image": options.image, "bytes": size}
+        _print_json({**report, "errors": [], **_as_json(written), "image_digest": str(image)})
+    else:
+        _print_lines(written)
+    return 0
 
 
 class _Run:
@@ -137,16 +169,32 @@ class _Run:
             report: dict[str, object] = {"schema": 1, **counts}
             report["errors"] = [error.as_json() for error in self._errors]
             if written is not None:
-                report["manifest"] = written.manifest
-                report["manifest_digest"] = str(written.manifest_digest)
-                report["signature"] = written.signature
-                report["tree_digest"] = str(written.tree_digest)
-            json.dump(report, sys.stdout, indent=2)
-            print()
+                report |= {**_as_json(written), "tree_digest": str(written.digest)}
+            _print_json(report)
         elif written is not None:
-            print(f"{written.manifest_digest} {printable(written.manifest)}")
+            _print_lines(written)
         else:
             print("No manifest was written", file=sys.stderr)
+
+
+def _as_json(written: release.Written) -> dict[str, object]:
+    return {
+        "manifest": written.manifest,
+        "manifest_digest": str(written.manifest_digest),
+        "signature": written.signature,
+        "removed_signatures": written.removed,
+    }
+
+
+def _print_json(report: dict[str, object]) -> None:
+    json.dump(report, sys.stdout, indent=2)
+    print()
+
+
+def _print_lines(written: release.Written) -> None:
+    for path in written.removed:
+        print(f"removed {printable(path)}: it signed another manifest", file=sys.stderr)
+    print(f"{written.manifest_digest} {printable(written.manifest)}")
 
 
 def _number(name: str, text: str, least: int) -> int:
