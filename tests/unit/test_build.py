@@ -605,6 +605,17 @@ def test_a_tree_that_is_none(run: Any, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("limit", [(manifest, "MAX_TREE_LIST_SIZE"), (dump, "MAX_ENTRIES")])
+def test_a_list_that_could_not_be_read_again(
+    run: Any, tmp_path: Path, limit: tuple[Any, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(*limit, 20)
+    status, _, err = run()
+    assert status == 1
+    assert "too large" in err
+    assert not list((tmp_path / "out").glob("*.*"))
+
+
 class TestOs:
     RELEASE = "ID=fedora\nVERSION_ID=43\n"
 

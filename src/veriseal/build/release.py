@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from veriseal import manifest, merkle
+from veriseal import dump, manifest, merkle
 from veriseal.build import files, scan, signer
 from veriseal.build.digests import Compute, OnPart, each, open_regular, shared_digest
 from veriseal.build.sign import SUFFIX, has_signature, name_by_digest
@@ -101,12 +101,12 @@ def write(out: str, lines: Sequence[bytes], statement: Manifest, by: Signer) -> 
     without it there is no release. Raises OSError, VerisealError.
     """
     tree_list = b"".join(lines)
-    if len(tree_list) > manifest.MAX_TREE_LIST_SIZE:
+    if len(tree_list) > manifest.MAX_TREE_LIST_SIZE or len(lines) > dump.MAX_ENTRIES:
         raise VerisealError(
             "tree-too-large",
-            "the list of the tree is too large",
-            expected=f"at most {manifest.MAX_TREE_LIST_SIZE} bytes",
-            found=f"{len(tree_list)} bytes",
+            "the list of the tree is too large to be read again",
+            expected=f"at most {dump.MAX_ENTRIES} lines, {manifest.MAX_TREE_LIST_SIZE} bytes",
+            found=f"{len(lines)} lines, {len(tree_list)} bytes",
             remedy="Name in build.mutable what need not be verified",
         )
     tree = merkle.data_digest(tree_list, manifest.PARAMETERS)

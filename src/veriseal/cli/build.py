@@ -135,7 +135,7 @@ class _Run:
     def _lines(self, found: Scan, signatures: str, chosen: Parameters) -> list[bytes]:
         lines = [b""] * found.length
         signed = Patterns(self._statement.signed)
-        with Progress(len(found.nodes)) as progress:
+        with Progress(len(found.nodes), unit="entry") as progress:
             for error in found.errors:
                 self._failed(error, progress)
             for node, outcome in release.entries(
