@@ -209,7 +209,7 @@ def _boot_scenario(
     try:
         if scenario.change is not None:
             image = changed = copy_image(image, _file_name(scenario.name))
-            scenario.change(image)
+            tampering.apply(scenario.change, image)
         return _boot(appliance, image, initrds, scenario.append, scenario.name)
     finally:
         if changed is not None:

@@ -17,6 +17,8 @@ from veriseal.digest import SHA256
 
 Change = Callable[[Path], None]
 
+_FSCK_CORRECTED = 1
+
 _UNIT = "[Service]\nExecStart=/opt/stranger/evil\n"
 _JSON = f"/{MANIFEST}/manifest.json"
 
@@ -37,6 +39,14 @@ def debugfs(image: Path, *lines: str) -> None:
     said = done.stderr.decode().splitlines()
     if complaints := [line for line in said if not line.startswith("debugfs 1.")]:
         raise GuestError(f"debugfs {lines}: {complaints}")
+
+
+def apply(change: Change, image: Path) -> None:
+    """Make the change, and a file system of it that nothing is wrong with."""
+    change(image)
+    done = subprocess.run(["e2fsck", "-fy", image], capture_output=True, check=False)
+    if done.returncode & ~_FSCK_CORRECTED:
+        raise GuestError(f"e2fsck: {done.stdout.decode()}")
 
 
 def read(image: Path, path: str) -> bytes:
@@ -61,7 +71,9 @@ def write(image: Path, path: str, data: bytes, mode: int = 0o100644) -> None:
     source.write_bytes(data)
     source.chmod(0o600)
     _remove(image, path)
-    debugfs(image, f"write {source} {path}", f"sif {path} mode {mode:#o}",
+    directory, _, name = path.rpartition("/")
+    # What it writes to is a name in its working directory, never a path.
+    debugfs(image, f"cd {directory}", f"write {source} {name}", f"sif {path} mode 0{mode:o}",
             f"sif {path} uid 0", f"sif {path} gid 0")  # fmt: skip
     source.unlink()
 
