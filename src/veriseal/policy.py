@@ -40,11 +40,17 @@ class Policy(NamedTuple):
             or not (``report``); how many certificates must have signed the manifest; which
             files must have verity: those that the ``manifest`` says, or ``all``.
         images, image_file: [boot]: of a composefs root: where the digest files of the images
-            are, ``DIRECTORY/HEX/manifest.json``; and the file that the root is mounted from, if
-            the mount itself does not name it. ``{digest}`` stands for HEX. Seen in the initrd.
+            are, ``DIRECTORY/HEX/manifest.json``; and the file that the root is mounted from,
+            needed where the mount does not name the image, as with ostree and mount.composefs.
+            ``{digest}`` stands for the HEX of the command line's ``composefs=``, ``{ostree}``
+            for the path of its ``ostree=``. Seen in the initrd, such as
+            "/sysroot/sysroot/composefs/images/{digest}" for bootc, and for ostree, which names
+            no digest, "/sysroot/sysroot{ostree}/.ostree.cfs" (not tried on a real ostree).
         require: [launch]: what a program must have: a place in the ``manifest``, a
             ``signature``, or ``both``.
-        exclusive, sign, mutable: [build]: patterns, see `pattern`.
+        exclusive, sign, mutable: [build]: patterns, see `pattern`. In the initrd of a composefs
+            root exclusive and mutable also say over what something may be mounted: a machine
+            with an /etc and a /var of its own has ``mutable = ["/etc", "/var"]``.
     """
 
     releases: tuple[str, ...] = ()

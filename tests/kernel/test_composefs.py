@@ -300,7 +300,8 @@ def test_a_digest_file_for_each_deployment(
         helpers.write(f"{directory}/{manifest.NAME}.x.sig", helpers.sign(data, rsa))
     trust = source.Trust([rsa.certificate], 1, ["debian:13"], 1)
     for image in images:
-        named_digest = composefs.named_on_command_line(f"ro composefs={image.digest.value.hex()}")
+        cmdline = f"ro composefs={image.digest.value.hex()}"
+        named_digest, _ = composefs.named(cmdline, "")
         shown = composefs.deployment(f"{place}/images", named_digest)
         fd = os.open(shown, os.O_RDONLY)
         release = source.load(fd, shown, trust)
@@ -349,15 +350,14 @@ def test_mounts_on_top_and_inside(make: Callable[..., Image], root: str) -> None
         with on(root, "--bind", f"{root}/usr"):
             error = refusal(root, image.digest, image.path)
             assert (error.reason, error.found) == ("part-of-image", "/usr")
-        for point in (f"{root}/usr", f"{root}/usr/bin"):
+        for point in (f"{root}/usr", f"{root}/usr/bin", f"{root}/etc", f"{root}/var"):
             with on(point, "-t", "tmpfs", "tmpfs"):
                 error = refusal(root, image.digest, image.path)
                 assert (error.reason, error.path) == ("hidden-by-mount", point)
-        with on(f"{root}/var", "-t", "tmpfs", "tmpfs"):
+        with on(f"{root}/sysroot", "-t", "tmpfs", "tmpfs"):
             accept(root, image.digest, image.path)
-            others = composefs.not_covered(mounts.read(), root)
-            assert [other.point for other in others] == [f"{root}/var"]
-        assert composefs.not_covered(mounts.read(), root) == []
+            assert composefs.mounted_inside(mounts.read(), root) == ["/sysroot"]
+        assert composefs.mounted_inside(mounts.read(), root) == []
         assert refusal(f"{root}/usr", image.digest, image.path).reason == "not-mounted"
     assert refusal(root, image.digest, image.path).reason == "not-mounted"
 

@@ -1,16 +1,22 @@
 """The image that a command line names, and which mounts are not that image."""
 
+import errno
+import hashlib
+import os
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veriseal.boot import composefs
+from veriseal import certificate, policy, signature
+from veriseal.boot import cmdline, composefs, verify
 from veriseal.digest import SHA256, SHA512, Digest
 from veriseal.errors import VerisealError
-from veriseal.kernel import mounts
+from veriseal.kernel import keyring, mounts
 from veriseal.kernel.mounts import Mount
+from veriseal.pattern import Rules
 
 pytestmark = pytest.mark.unit
 
@@ -21,7 +27,7 @@ OTHER = "0" * 64
 
 
 @pytest.mark.parametrize(
-    ("cmdline", "digest"),
+    ("text", "digest"),
     [
         (f"composefs={HEX}", D256),
         (f"composefs={HEX512}", D512),
@@ -39,15 +45,31 @@ OTHER = "0" * 64
         (f"-- composefs={HEX}", D256),
     ],
 )
-def test_what_is_named(cmdline: str, digest: Digest) -> None:
-    assert composefs.named_on_command_line(cmdline) == digest
+def test_what_is_named(text: str, digest: Digest) -> None:
+    assert cmdline.image(text) == digest
+    assert composefs.named(text, "") == (digest, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "root=/dev/vda ro quiet",
+        f"xcomposefs={HEX} COMPOSEFS={HEX}",
+        f"composefs.digests={HEX}",
+        "ostree=/a ostree.prepare-root.composefs=signed",
+    ],
+)
+def test_no_image_is_named(text: str) -> None:
+    assert cmdline.image(text) is None
+    for image_file in ("", "/images/{digest}", "/images{ostree}/{digest}"):
+        with pytest.raises(VerisealError) as raised:
+            composefs.named(text, image_file)
+        assert raised.value.reason == "no-image-named"
+        assert "boot.image_file" in str(raised.value.remedy)
 
 
 REFUSED = {
-    "": "no-image-named",
-    "root=/dev/vda ro quiet": "no-image-named",
-    f"xcomposefs={HEX} COMPOSEFS={HEX}": "no-image-named",
-    f"composefs.digests={HEX}": "no-image-named",
     f"composefs={HEX} composefs={HEX}": "several-images-named",
     f"composefs={HEX} composefs={OTHER}": "several-images-named",
     f"composefs.digest=v1-sha256-12:{HEX} composefs={OTHER}": "several-images-named",
@@ -72,7 +94,7 @@ REFUSED = {
     f"composefs=../{HEX}": "bad-image-name",
     f"composefs={HEX}\xa0x": "bad-image-name",
     f"composefs={HEX}\u0663": "bad-image-name",
-    f'composefs="{HEX} "': "bad-image-name",
+    f'composefs="{HEX} "': "several-images-named",
     f"composefs==?{HEX}": "bad-image-name",
     f"composefs.digest=v1-sha512-12:{HEX}": "bad-image-name",
     f"composefs.digest=v1-sha256-16:{HEX}": "bad-image-name",
@@ -91,12 +113,13 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("cmdline", REFUSED)
-def test_what_is_refused(cmdline: str) -> None:
-    with pytest.raises(VerisealError) as raised:
-        composefs.named_on_command_line(cmdline)
-    assert raised.value.reason == REFUSED[cmdline]
-    assert raised.value.remedy
+@pytest.mark.parametrize("text", REFUSED)
+def test_what_is_refused(text: str) -> None:
+    for image_file in ("", "/image"):
+        with pytest.raises(VerisealError) as raised:
+            composefs.named(text, image_file)
+        assert raised.value.reason == REFUSED[text]
+        assert raised.value.remedy
 
 
 pieces = st.sampled_from(
@@ -109,24 +132,110 @@ pieces = st.sampled_from(
 
 
 @given(st.lists(pieces, max_size=12).map("".join))
-def test_whatever_is_accepted_every_reader_reads_alike(cmdline: str) -> None:
+def test_whatever_is_accepted_every_reader_reads_alike(text: str) -> None:
     try:
-        digest = composefs.named_on_command_line(cmdline)
+        digest = cmdline.image(text)
     except VerisealError as error:
         if error.reason not in REFUSED.values():
             raise
         return
-    assert digest in (D256, Digest(SHA256, bytes.fromhex(OTHER)))
     # As composefs-rs, ostree and a shell script would look for them.
-    for value in re.findall(r"(?:^|[ \"\t])composefs(?:\.digest)?=([^\s]*)", cmdline):
-        assert value.strip('"').removeprefix("v1-sha256-12:") == digest.value.hex()
-    assert not re.search(r"(^|[ \"\t])ostree\.prepare-root\.composefs=0", cmdline)
+    values = re.findall(r"(?:^|[ \"\t])composefs(?:\.digest)?=([^\s]*)", text)
+    if digest is None:
+        assert not re.search(r"(^|[ \t])\"?composefs(\.digest)?=", text)
+    else:
+        assert digest in (D256, Digest(SHA256, bytes.fromhex(OTHER)))
+        for value in values:
+            assert value.strip('"').removeprefix("v1-sha256-12:") == digest.value.hex()
+    assert not re.search(r"(^|[ \"\t])ostree\.prepare-root\.composefs=0", text)
 
 
 @given(st.text(max_size=200))
-def test_any_text_is_refused(cmdline: str) -> None:
+def test_any_text_names_nothing(text: str) -> None:
     with pytest.raises(VerisealError):
-        composefs.named_on_command_line(cmdline)
+        composefs.named(text, "")
+
+
+DEPLOYMENT = "/ostree/boot.1/fedora/0123abc/0"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"ostree={DEPLOYMENT}",
+        f"root=UUID=1 ostree={DEPLOYMENT} rw",
+        f'"ostree={DEPLOYMENT}"',
+        f"xostree=/b ostree.other=1 ostree={DEPLOYMENT} ostree-x=/c",
+    ],
+)
+def test_a_deployment(text: str) -> None:
+    assert cmdline.deployment(text) == DEPLOYMENT
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "no-deployment-named"),
+        ("OSTREE=/a xostree=/b", "no-deployment-named"),
+        (f"ostree={DEPLOYMENT} ostree={DEPLOYMENT}", "several-deployments-named"),
+        (f"ostree={DEPLOYMENT} ostree=/other", "several-deployments-named"),
+        (f'ostree={DEPLOYMENT} a="b ostree=/other"', "several-deployments-named"),
+        ('a="b ostree=/other c"', "several-deployments-named"),
+        ('ostree="/a b"', "several-deployments-named"),
+        ("ostree", "bad-deployment-name"),
+        ("ostree=", "bad-deployment-name"),
+        ("ostree=/", "bad-deployment-name"),
+        ("ostree=ostree/boot.1", "bad-deployment-name"),
+        ("ostree=/ostree/../etc", "bad-deployment-name"),
+        ("ostree=/ostree/..", "bad-deployment-name"),
+        ("ostree=/ostree/./a", "bad-deployment-name"),
+        ("ostree=//ostree", "bad-deployment-name"),
+        ("ostree=/ostree/", "bad-deployment-name"),
+        ("ostree=/ostree/\x01", "bad-deployment-name"),
+        ("ostree=/ostree/\udcff", "bad-deployment-name"),
+    ],
+)
+def test_what_is_no_deployment(text: str, reason: str) -> None:
+    with pytest.raises(VerisealError) as raised:
+        cmdline.deployment(text)
+    assert raised.value.reason == reason
+    assert raised.value.remedy
+
+
+def test_the_file_of_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def measured(path: str) -> Digest:
+        asked.append(path)
+        return D512
+
+    monkeypatch.setattr(composefs, "measured", measured)
+    # The command line's word counts, and nothing is measured for it.
+    by_digest = f"composefs={HEX} ostree={DEPLOYMENT}"
+    assert composefs.named(by_digest, "/x/{digest}") == (D256, f"/x/{HEX}")
+    path = f"/x{DEPLOYMENT}/{HEX}"
+    assert composefs.named(by_digest, "/x{ostree}/{digest}") == (D256, path)
+    assert composefs.named(by_digest, "/x") == (D256, "/x")
+    assert asked == []
+    cfs = "/sysroot/sysroot{ostree}/.ostree.cfs"
+    path = f"/sysroot/sysroot{DEPLOYMENT}/.ostree.cfs"
+    assert composefs.named(f"ostree={DEPLOYMENT}", cfs) == (D512, path)
+    assert composefs.named("ostree=/{digest}", cfs)[1] == "/sysroot/sysroot/{digest}/.ostree.cfs"
+    assert composefs.named("quiet", "/x") == (D512, "/x")
+    assert asked == [path, "/sysroot/sysroot/{digest}/.ostree.cfs", "/x"]
+    for text in ("quiet", "ostree=/a ostree=/b", "ostree=../a"):
+        with pytest.raises(VerisealError, match="deployment"):
+            composefs.named(text, cfs)
+    with pytest.raises(VerisealError, match="optional"):
+        composefs.named(f"ostree={DEPLOYMENT} composefs=?{HEX}", cfs)
+    assert len(asked) == 3
+
+
+def test_the_file_of_an_image_must_be_measurable() -> None:
+    for path, reason in (("/nowhere/x", "not-found"), ("/proc/mounts", "no-filesystem-support")):
+        with pytest.raises(VerisealError) as raised:
+            composefs.named("quiet", path)
+        assert (raised.value.reason, raised.value.path) == (reason, path)
 
 
 def test_where_a_digest_file_lies() -> None:
@@ -231,16 +340,139 @@ def test_other_mounts_are_looked_at(table: list[Mount], reason: str) -> None:
     assert raised.value.reason == reason
 
 
-def test_which_directories_must_not_be_hidden() -> None:
-    for point in ("/sysroot/var", "/sysroot/usr2", "/sysroot/etc"):
-        composefs.require_mounted([ROOT, GOOD, other(point)], "/sysroot", D256)
-        assert composefs.not_covered([ROOT, GOOD, other(point)], "/sysroot") == [other(point)]
-    for point in ("/sysroot/etc", "/sysroot/etc/systemd", "/sysroot/etc/systemd/system/x"):
+def hidden(point: str, exclusive: tuple[str, ...], *mutable: str) -> bool:
+    """Whether a mount at ``point`` in the root is refused."""
+    table = [ROOT, GOOD, other(f"/sysroot{point}")]
+    assert composefs.mounted_inside(table, "/sysroot") == [point]
+    found = None
+    try:
+        composefs.require_mounted(table, "/sysroot", D256, None, Rules(exclusive, mutable))
+    except VerisealError as error:
+        found = error
+    if found is None:
+        return False
+    assert (found.reason, found.path) == ("hidden-by-mount", f"/sysroot{point}")
+    assert f"name {point} in build.mutable" in str(found.remedy)
+    return True
+
+
+EXCLUSIVE_POINTS = (
+    *("/usr", "/usr/bin", "/usr/lib/x/y", "/bin", "/lib64", "/lib/modules"),
+    *("/etc", "/etc/systemd", "/etc/systemd/system", "/etc/rc3.d", "/etc/ld.so.preload"),
+    # They lead to system extensions, which are mounted over /usr.
+    *("/var", "/var/lib", "/var/lib/extensions"),
+)
+
+
+@pytest.mark.parametrize("point", EXCLUSIVE_POINTS)
+def test_a_mount_over_what_is_exclusive(point: str) -> None:
+    assert hidden(point, policy.EXCLUSIVE)
+    assert hidden(point, policy.EXCLUSIVE, "/srv", f"{point}2", f"{point}/below", f"{point}/*")
+    assert not hidden(point, policy.EXCLUSIVE, point)
+    assert not hidden(point, policy.EXCLUSIVE, "/")
+    assert not hidden(point, policy.EXCLUSIVE, "/*")
+
+
+@pytest.mark.parametrize(
+    "point", ["/usr2", "/sysroot", "/home", "/var/log", "/etc/machine-id", "/etc/system", "/run"]
+)
+def test_a_mount_beside_what_is_exclusive(point: str) -> None:
+    assert not hidden(point, policy.EXCLUSIVE)
+    assert hidden(point, (*policy.EXCLUSIVE, "/*"))
+    assert hidden(point, ("/",))
+
+
+def test_patterns_decide_what_is_hidden() -> None:
+    assert hidden("/opt/a/bin", ("/opt/*/bin",))
+    assert hidden("/opt/a", ("/opt/*/bin",))
+    assert hidden("/opt", ("/opt/*/bin",))
+    assert not hidden("/opt/a/lib", ("/opt/*/bin",))
+    assert not hidden("/etc/systemd/system", policy.EXCLUSIVE, "/etc")
+    assert not hidden("/etc", policy.EXCLUSIVE, "/e?c")
+    assert hidden("/etc", policy.EXCLUSIVE, "/etc/[a-z]*")
+
+
+def test_one_named_mount_excuses_no_other() -> None:
+    etc, usr = other("/sysroot/etc"), other("/sysroot/usr")._replace(id=10)
+    rules = Rules(policy.EXCLUSIVE, ("/etc",))
+    composefs.require_mounted([ROOT, GOOD, etc], "/sysroot", D256, None, rules)
+    # Mounted in what may change, but over what may not.
+    inner = usr._replace(parent=9)
+    for table in ([ROOT, GOOD, etc, usr], [ROOT, GOOD, etc, inner]):
         with pytest.raises(VerisealError) as raised:
-            composefs.require_mounted(
-                [ROOT, GOOD, other(point)], "/sysroot", D256, None, ["/etc/systemd/system"]
-            )
-        assert (raised.value.reason, raised.value.path) == ("hidden-by-mount", point)
+            composefs.require_mounted(table, "/sysroot", D256, None, rules)
+        assert raised.value.path == "/sysroot/usr"
+
+
+def test_mounts_in_a_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = GOOD._replace(filesystem="ext4")
+    beside = other("/sysroot2/usr", 1)._replace(id=8)
+    # A name that begins alike, and one that another mount hides.
+    below = other("/sysroot/usr", 1)._replace(id=7)
+    usr, weird = other("/sysroot/usr"), other("/sysroot/a\udcff")._replace(id=10)
+    monkeypatch.setattr(mounts, "read", lambda: [ROOT, tree, beside, below, usr, weird])
+    listed = {b"/", b"/usr", b"/usr/bin", b"/a\xff"}
+    assert verify.mounted_below("/sysroot", listed) == (["/usr"], ["/a\udcff"])
+    assert verify.mounted_below("/sysroot", {*listed, b"/a\xff/b"}) == (["/usr", "/a\udcff"], [])
+    with pytest.raises(VerisealError, match="nothing is mounted"):
+        verify.mounted_below("/sysroot/usr/bin", listed)
+    with pytest.raises(VerisealError, match="nothing is mounted"):
+        verify.mounted_below("/sysroot3", listed)
+
+
+@pytest.fixture
+def signed(rsa_key: Any, certify: Any) -> tuple[certificate.Certificate, bytes]:
+    """A certificate, and a good signature of `D256` by it."""
+    cert = certificate.load(certify(rsa_key), "cert")
+    return cert, signature.make(D256, rsa_key, cert)
+
+
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (errno.EKEYREJECTED, "kernel-disagrees"),
+        (errno.EBADMSG, "kernel-disagrees"),
+        (errno.EINVAL, "kernel-disagrees"),
+        (errno.EACCES, "kernel-disagrees"),
+        (errno.ENOPKG, "kernel-cannot-verify"),
+        (errno.EOPNOTSUPP, "kernel-cannot-verify"),
+        (0, None),
+    ],
+)
+def test_what_the_kernel_says_counts(
+    signed: Any, monkeypatch: pytest.MonkeyPatch, number: int, reason: str | None
+) -> None:
+    cert, der = signed
+    left, asked = [], []
+
+    def pkey_verify(key: int, how: str, hashed: bytes, raw: bytes) -> None:
+        asked.append((key, how, hashed, raw))
+        if number:
+            raise OSError(number, os.strerror(number), "keyctl pkey_verify")
+
+    monkeypatch.setattr(keyring, "add_certificate", lambda der: 17 if der == cert.der else 0)
+    monkeypatch.setattr(keyring, "unlink", lambda *key: left.append(key))
+    monkeypatch.setattr(keyring, "pkey_verify", pkey_verify)
+    if reason is None:
+        composefs.kernel_agrees(cert, D256, der)
+    else:
+        with pytest.raises(VerisealError) as raised:
+            composefs.kernel_agrees(cert, D256, der)
+        assert raised.value.reason == reason
+        assert errno.errorcode[number] in str(raised.value.found)
+    hashed = hashlib.sha256(D256.formatted()).digest()
+    assert asked == [(17, "enc=pkcs1 hash=sha256", hashed, signature.inspect(der).raw)]
+    assert left == [(17, keyring.PROCESS_KEYRING)]
+
+
+def test_a_kernel_without_keyrings(signed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def add_certificate(der: bytes) -> int:
+        raise OSError(errno.ENODEV, "No such device", "keyctl add")
+
+    monkeypatch.setattr(keyring, "add_certificate", add_certificate)
+    with pytest.raises(VerisealError) as raised:
+        composefs.kernel_agrees(signed[0], D256, signed[1])
+    assert raised.value.reason == "kernel-cannot-verify"
 
 
 def test_a_file_that_is_no_image_on_a_file_system_with_verity(tmp_path: object) -> None:

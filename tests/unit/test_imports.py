@@ -42,8 +42,8 @@ ALLOWED = {
     "sitepackages": "",
     "tree": "errors digest merkle dump pattern pool certificate manifest kernel",
     "launch": "errors digest trusted report table journal sitepackages kernel",
-    "boot": "errors digest trusted report table journal osrelease policy voa pem certificate signature "
-    "manifest tree kernel",
+    "boot": "errors digest trusted report table journal osrelease pattern policy voa pem "
+    "certificate signature manifest tree kernel",
     "build": "errors digest pem merkle dump pattern policy osrelease pool certificate signature "
     "manifest kernel",
 }

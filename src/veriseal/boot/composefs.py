@@ -8,8 +8,8 @@ to the image; its erofs is in no mount table. The only names are the mount's sou
 mounter chooses, and the file that the mounter was given. So `require_mounted` is worth as much
 as the mounter in the initrd, which is as trusted as this code, and was told on the command line.
 
-Source: composefs-rs (cmdline.rs, composefs-setup-root), ostree (otcore-prepare-root.c),
-mount.composefs(8), Documentation/filesystems/overlayfs.rst.
+Source: composefs-rs (composefs-setup-root), ostree (otcore-prepare-root.c), mount.composefs(8),
+Documentation/filesystems/overlayfs.rst.
 """
 
 import errno
@@ -19,61 +19,57 @@ import re
 import stat
 from collections.abc import Sequence
 
-from veriseal import signature
+from veriseal import policy, signature
+from veriseal.boot import cmdline
 from veriseal.certificate import Certificate
-from veriseal.digest import SHA256, SHA512, Digest
+from veriseal.digest import Digest
 from veriseal.errors import VerisealError
 from veriseal.kernel import files, keyring, mounts, verity
 from veriseal.kernel.mounts import Mount
+from veriseal.pattern import Rules
 
 SOURCE = "composefs"
 """The source of a composefs mount: alone by mount.composefs and ostree; composefs-rs and bootc
 write ``composefs:HEX`` with the digest that they measured."""
 
-_NAMES = ("composefs", "composefs.digest")
-_OSTREE = "ostree.prepare-root.composefs"
-_SPACES = " \t\n\v\f\r"
-_HEX = "[0-9a-f]{64}|[0-9a-f]{128}"
-# composefs.digest= may say which format, hash and block size (its logarithm) are meant.
-_VALUE = re.compile(rf"(?:v[0-9]-(sha256|sha512)-12:)?({_HEX})")
+RULES = Rules(policy.EXCLUSIVE, ())
+"""The default: nothing may be mounted over what is exclusive."""
 
 _ENCODINGS = {"rsa": "pkcs1", "ecdsa": "x962"}
 # ENOENT: the algorithm is in no module either.
 _CANNOT = (errno.ENOPKG, errno.EOPNOTSUPP, errno.ENOENT, errno.ENOSYS)
 
 
-def named_on_command_line(cmdline: str) -> Digest:
-    """The image that the kernel command line names, as bootc and composefs-rs write it.
+_DIGEST, _OSTREE = "{digest}", "{ostree}"
 
-    That is ``composefs=HEX`` or ``composefs.digest=v1-sha512-12:HEX``: 64 digits are SHA-256,
-    128 are SHA-512. Exactly one such word. Double quotes count as they do for the kernel
-    (lib/cmdline.c); but what a reader that knows no quotes would see may only say the same.
 
-    Raises VerisealError: ``no-image-named``, ``several-images-named``, ``bad-image-name``,
-    ``verity-optional``, ``checks-switched-off``.
+def named(command_line: str, image_file: str) -> tuple[Digest, str | None]:
+    """The image that the boot configuration names, and the path of its file if that is known.
+
+    ``image_file`` is the setting: ``{digest}`` in it stands for the digest that the command line
+    names, ``{ostree}`` for the deployment. ostree names no digest: then the one that the kernel
+    measures of the file counts. It says only which digest file is asked for.
+
+    Raises VerisealError: ``no-image-named``, those of `cmdline`, and those of `measured`.
     """
-    words = [_parameter(word) for word in _words(cmdline)]
-    plain = [_bare(word) for word in re.split(f"[{_SPACES}]", cmdline) if "=" in word]
-    for name, value in (*words, *plain):
-        _require_strict(name, value)
-    named = [value for name, value in words if name in _NAMES]
-    hidden = {value for name, value in plain if name in _NAMES} - set(named)
-    if not named and not hidden:
+    digest = cmdline.image(command_line)
+    if digest is None and (not image_file or _DIGEST in image_file):
         raise VerisealError(
             "no-image-named",
             "the kernel command line names no composefs image",
-            expected="composefs=HEX",
-            remedy='Boot an entry of bootc, or set boot.root = "tree"',
+            expected="composefs=HEX, or a file in boot.image_file that can be measured",
+            found=f"boot.image_file = {image_file}" if image_file else "no boot.image_file",
+            remedy="Boot an entry of bootc. For ostree set boot.image_file, such as "
+            '"/sysroot/sysroot{ostree}/.ostree.cfs"',
         )
-    digests = [_digest(value) for value in named]
-    if len(digests) != 1 or hidden:
-        raise VerisealError(
-            "several-images-named",
-            "the kernel command line must name one composefs image",
-            found=", ".join([*named, *sorted(hidden)]),
-            remedy="Leave one composefs= word, that of the image which has a digest file",
-        )
-    return digests[0]
+    path = image_file
+    if digest is not None:
+        path = path.replace(_DIGEST, digest.value.hex())
+    if _OSTREE in path:
+        path = path.replace(_OSTREE, cmdline.deployment(command_line))
+    if digest is None:
+        digest = measured(path)
+    return digest, path or None
 
 
 def deployment(directory: str, digest: Digest) -> str:
@@ -86,14 +82,14 @@ def require_mounted(
     root: str,
     digest: Digest,
     image: str | None = None,
-    directories: Sequence[str] = ("/usr",),
+    rules: Rules = RULES,
 ) -> None:
     """Raise VerisealError unless the mount at ``root`` is the image ``digest``, verity required.
 
     It must be a read-only overlay of one image and data-only layers, whole, without upper
-    directory, ``verity=require``; and nothing may be mounted in it where it would hide part of
-    ``directories`` (absolute, as seen inside). What is mounted elsewhere in it is not covered by
-    the image: see `not_covered`.
+    directory, ``verity=require``. A mount inside it that covers or lies in what ``rules`` call
+    exclusive is refused, unless they call its mount point mutable: of whatever is mounted in it
+    the image says nothing, see `mounted_inside`.
 
     That the image is ``digest`` is shown by the source ``composefs:HEX``: a name, as good as
     the mounter that set it; composefs-rs measures first, unless the command line has the ``?``
@@ -109,7 +105,7 @@ def require_mounted(
     """
     mount = mounts.at(mountinfo, root)
     _require_overlay(mount)
-    _require_unhidden(mountinfo, mount, directories)
+    _require_unhidden(mountinfo, mount, rules)
     kind, _, hexdigits = mount.source.partition(":")
     if kind != SOURCE:
         raise _refused(mount, "not-composefs", "its source is not composefs", mount.source)
@@ -135,9 +131,23 @@ def require_mounted(
         )
 
 
-def not_covered(mountinfo: Sequence[Mount], root: str) -> list[Mount]:
-    """What is mounted inside ``root``: the image says nothing of it. Raises as `mounts.at`."""
-    return mounts.beneath(mountinfo, mounts.at(mountinfo, root))
+def mounted_inside(mountinfo: Sequence[Mount], root: str) -> list[str]:
+    """The mount points inside the mount at ``root``, as seen in it. Raises as `mounts.at`."""
+    top = mounts.at(mountinfo, root)
+    return [_inside(top, mount) for mount in mounts.beneath(mountinfo, top)]
+
+
+def measured(path: str) -> Digest:
+    """The fs-verity digest of an image file, as the kernel enforces it.
+
+    Raises VerisealError: ``not-found``, ``not-a-regular-file``, ``no-filesystem-support``, and
+    those of `verity.measure`.
+    """
+    fd = _open_image(path)
+    try:
+        return verity.measure(fd, path)
+    finally:
+        os.close(fd)
 
 
 def kernel_agrees(certificate: Certificate, digest: Digest, der: bytes) -> None:
@@ -176,70 +186,6 @@ def kernel_agrees(certificate: Certificate, digest: Digest, der: bytes) -> None:
 _BOOT_ANOTHER = "Boot an entry whose image has a digest file, or sign one for this image"
 
 
-def _words(cmdline: str) -> list[str]:
-    """The words of a kernel command line, with their quotes."""
-    words = [""]
-    quoted = False
-    for character in cmdline:
-        quoted ^= character == '"'
-        if character in _SPACES and not quoted:
-            words.append("")
-        else:
-            words[-1] += character
-    return [word for word in words if word]
-
-
-def _parameter(word: str) -> tuple[str, str]:
-    """Name and value without their quotes, as next_arg() of the kernel has them."""
-    if word.startswith('"'):
-        word = word[1:].removesuffix('"')
-    name, _, value = word.partition("=")
-    if value.startswith('"'):
-        value = value[1:].removesuffix('"')
-    return name, value
-
-
-def _bare(word: str) -> tuple[str, str]:
-    """Name and value as a reader sees them that splits at every space."""
-    name, _, value = word.partition("=")
-    return name.strip('"'), value.strip('"')
-
-
-def _require_strict(name: str, value: str) -> None:
-    if name in _NAMES and value.startswith("?"):
-        raise VerisealError(
-            "verity-optional",
-            "the kernel command line makes verity optional",
-            expected=f"{name}=HEX",
-            found=f"{name}={value}",
-            remedy="Install without --allow-missing-verity, on a file system with fs-verity",
-        )
-    # Every other value, also "verity" and "1", switches ostree's signatures off.
-    if name.replace("_", "-") == _OSTREE and value != "signed":
-        raise VerisealError(
-            "checks-switched-off",
-            "the kernel command line switches ostree's checks off",
-            expected=f"{_OSTREE}=signed, or no such word",
-            found=f"{name}={value}",
-            remedy="Take it out, and set it in prepare-root.conf of the initrd",
-        )
-
-
-def _digest(value: str) -> Digest:
-    match = _VALUE.fullmatch(value)
-    if match is not None:
-        algorithm = SHA256 if len(match[2]) == 2 * SHA256.size else SHA512
-        if match[1] in (None, algorithm.name):
-            return Digest(algorithm, bytes.fromhex(match[2]))
-    raise VerisealError(
-        "bad-image-name",
-        "the kernel command line names a composefs image by what is no digest",
-        expected="64 or 128 hexadecimal digits",
-        found=value,
-        remedy="mkcomposefs --print-digest shows the digest of an image",
-    )
-
-
 def _require_overlay(mount: Mount) -> None:
     options = [option.partition("=") for option in mount.super_options]
     values = {name: value for name, _, value in options}
@@ -267,18 +213,28 @@ def _several_layers(lowerdir: str) -> bool:
     return ":" in escapes_removed.partition("::")[0]
 
 
-def _require_unhidden(mountinfo: Sequence[Mount], top: Mount, directories: Sequence[str]) -> None:
+def _inside(top: Mount, mount: Mount) -> str:
+    return f"/{mount.point.removeprefix(top.point).lstrip('/')}"
+
+
+def _require_unhidden(mountinfo: Sequence[Mount], top: Mount, rules: Rules) -> None:
     for mount in mounts.beneath(mountinfo, top):
-        inside = f"/{mount.point.removeprefix(top.point).lstrip('/')}/"
-        for directory in directories:
-            wanted = f"{directory.rstrip('/')}/"
-            if inside.startswith(wanted) or wanted.startswith(inside):
-                raise _refused(
-                    mount, "hidden-by-mount", f"it hides part of {directory}", mount.source
-                )
+        point = _inside(top, mount)
+        path = os.fsencode(point)
+        hides = rules.exclusive.cover(path) or rules.exclusive.lead_below(path)
+        if hides and not rules.mutable.cover(path):
+            raise VerisealError(
+                "hidden-by-mount",
+                "something is mounted over what only the image may say",
+                path=mount.point,
+                expected="no mount there",
+                found=f"{mount.filesystem}, {mount.source}",
+                remedy=f"If that is to be so, name {point} in build.mutable of the initrd's "
+                "configuration: then nothing in it is checked",
+            )
 
 
-def _require_image(path: str, digest: Digest) -> None:
+def _open_image(path: str) -> int:
     location = files.open_location(path)
     try:
         # Others could have any ioctl answered as they like; a device could do anything.
@@ -291,14 +247,18 @@ def _require_image(path: str, digest: Digest) -> None:
             )
         if not stat.S_ISREG(os.fstat(location).st_mode):
             raise VerisealError("not-a-regular-file", "not an image file", path=path)
-        fd = files.reopen(location)
+        return files.reopen(location)
     except OSError as error:
         raise verity.failure(error, path) from None
     finally:
         os.close(location)
+
+
+def _require_image(path: str, digest: Digest) -> None:
+    fd = _open_image(path)
     try:
-        measured = verity.measure(fd, path)
-        in_use = measured == digest and mounts.held_open(fd)
+        found = verity.measure(fd, path)
+        in_use = found == digest and mounts.held_open(fd)
     except OSError as error:
         raise VerisealError(
             "system-call", f"cannot be tested for being in use: {error.strerror}", path=path
@@ -306,13 +266,13 @@ def _require_image(path: str, digest: Digest) -> None:
     finally:
         os.close(fd)
     if not in_use:
-        same = measured == digest
+        same = found == digest
         raise VerisealError(
             "image-not-in-use" if same else "other-image",
             "the root was not mounted from this image" if same else "it has another digest",
             path=path,
             expected=digest,
-            found=measured,
+            found=found,
             remedy="Name the file that the initrd mounts" if same else _BOOT_ANOTHER,
         )
 

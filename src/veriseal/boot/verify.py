@@ -15,6 +15,7 @@ from veriseal.certificate import Certificate
 from veriseal.digest import Digest
 from veriseal.errors import VerisealError
 from veriseal.kernel import mounts
+from veriseal.pattern import Rules
 from veriseal.policy import Policy
 from veriseal.report import State
 from veriseal.tree import check, findings, source
@@ -81,7 +82,7 @@ def _verify(settings: Policy, state: State, body: dict[str, object], step: Step)
         floor.read(),
     )
     if settings.root == "composefs":
-        return _verify_image(settings, state, trust, step), []
+        return _verify_image(settings, trust, step), []
     return _verify_tree(settings, trust, step)
 
 
@@ -131,11 +132,9 @@ def _verify_tree(settings: Policy, trust: source.Trust, step: Step) -> Verified:
     return result, checked.rows
 
 
-def _verify_image(
-    settings: Policy, state: State, trust: source.Trust, step: Step
-) -> dict[str, Any]:
+def _verify_image(settings: Policy, trust: source.Trust, step: Step) -> dict[str, Any]:
     with open(COMMAND_LINE, encoding="utf-8", errors="surrogateescape") as file:
-        digest = composefs.named_on_command_line(file.read().rstrip("\n"))
+        digest, image = composefs.named(file.read().rstrip("\n"), settings.image_file)
     shown = composefs.deployment(settings.images, digest)
     root = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     directory = source.open_directory(root, shown.lstrip("/"), shown)
@@ -149,15 +148,14 @@ def _verify_image(
             found=release.manifest.image or "a tree",
             remedy="Make it with: veriseal build --image",
         )
-    if state.keyring == report.SEALED:
-        for one in release.signatures:
-            composefs.kernel_agrees(one.signer, release.digest, one.der)
+    for one in release.signatures:
+        composefs.kernel_agrees(one.signer, release.digest, one.der)
     mounted_now = mounts.read()
-    image = settings.image_file.replace("{digest}", digest.value.hex()) or None
-    composefs.require_mounted(mounted_now, SYSROOT, digest, image)
-    beyond = [mount.point for mount in composefs.not_covered(mounted_now, SYSROOT)]
+    rules = Rules(settings.exclusive, settings.mutable)
+    composefs.require_mounted(mounted_now, SYSROOT, digest, image, rules)
+    beyond = composefs.mounted_inside(mounted_now, SYSROOT)
     for point in beyond:
-        step(journal.VERIFY_NOT_COVERED, f"not covered: what is mounted at {point}", journal.NOTICE)
+        step(journal.VERIFY_NOT_COVERED, f"not covered: {point}", journal.NOTICE)
     step(journal.VERIFY_DONE, f"{_named(release)}: the mounted image is {digest}", journal.NOTICE)
     return {
         **_about(release, trust, settings),
@@ -171,15 +169,11 @@ def mounted_below(root: str, listed: set[bytes]) -> tuple[list[str], list[str]]:
     """What is mounted in the tree at ``root``: what the check saw through, and what it did not.
 
     ``listed`` are the directories of the list: what is mounted on one that holds listed entries
-    was compared with them like the rest. Paths are as seen in the tree.
+    was compared with them like the rest. Paths are as seen in the tree. Raises as `mounts.at`.
     """
-    prefix = root.rstrip("/")
     covered: list[str] = []
     beyond: list[str] = []
-    for mount in mounts.read():
-        point = mount.point.removeprefix(prefix)
-        if point == mount.point and prefix or not point.startswith("/") or point == "/":
-            continue
+    for point in composefs.mounted_inside(mounts.read(), root):
         below = os.fsencode(point) + b"/"
         seen = any(path.startswith(below) for path in listed)
         (covered if seen else beyond).append(point)
