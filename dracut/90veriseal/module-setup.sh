@@ -26,10 +26,12 @@ install() {
 
     # Required, not wanted, by every way into the real root: a unit that is masked on the kernel
     # command line, or missing, then fails the boot instead of being passed over.
-    for _unit in initrd-root-device.target sysroot.mount sysusr-usr.mount initrd-usr-fs.target; do
+    for _unit in initrd-root-device.target sysusr-usr.mount initrd-usr-fs.target; do
         require "$_unit" veriseal-seal.service
     done
-    for _unit in initrd-root-fs.target initrd-parse-etc.service \
+    # The check comes after sysroot.mount. Without it there is no reason to mount, and a boot that
+    # cannot go on says so instead of waiting.
+    for _unit in sysroot.mount initrd-root-fs.target initrd-parse-etc.service \
         initrd-switch-root.target initrd-switch-root.service; do
         require "$_unit" veriseal-seal.service
         require "$_unit" veriseal-verify.service

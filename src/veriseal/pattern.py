@@ -5,7 +5,6 @@ none of them matches ``/``, and all of them match a leading dot. A pattern stand
 matches and for everything below. ``/`` stands for the whole tree. Paths are bytes.
 """
 
-import os
 import re
 from collections.abc import Sequence
 
@@ -101,7 +100,8 @@ def _components(text: str) -> list[str]:
 
 def _regex(component: str) -> bytes:
     """``component`` as a regular expression that never matches ``/``."""
-    name = os.fsencode(component)
+    # Not by the locale: the manifest is UTF-8 wherever it is read.
+    name = component.encode("utf-8", "surrogateescape")
     out = b""
     at = 0
     while at < len(name):

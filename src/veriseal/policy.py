@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from veriseal import pattern
+from veriseal.digest import Digest
 from veriseal.errors import VerisealError
 
 FILES = ("usr/lib/veriseal/veriseal.toml", "etc/veriseal/veriseal.toml")
@@ -66,6 +67,7 @@ class Policy(NamedTuple):
     exclusive: tuple[str, ...] = EXCLUSIVE
     sign: tuple[str, ...] = EXCLUSIVE
     mutable: tuple[str, ...] = ()
+    revoked: tuple[Digest, ...] = ()
 
 
 def load(paths: tuple[str, ...] = PATHS) -> Policy:
@@ -174,6 +176,15 @@ def _patterns(value: object) -> tuple[str, ...]:
         raise _WrongValueError(f"{error.expected}, not {error.found}") from None
 
 
+def _digests(value: object) -> tuple[Digest, ...]:
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise _WrongValueError("a list of digests")
+    try:
+        return tuple(Digest.parse(one) for one in value)
+    except VerisealError as error:
+        raise _WrongValueError(f"{error.expected}, not {error.found}") from None
+
+
 _TABLE: dict[str, dict[str, Callable[[object], Any]]] = {
     "trust": {"releases": _components, "context": _component},
     "boot": {
@@ -186,7 +197,12 @@ _TABLE: dict[str, dict[str, Callable[[object], Any]]] = {
         "image_file": _path,
     },
     "launch": {"require": _one_of("both", "manifest", "signature")},
-    "build": {"exclusive": _patterns, "sign": _patterns, "mutable": _patterns},
+    "build": {
+        "exclusive": _patterns,
+        "sign": _patterns,
+        "mutable": _patterns,
+        "revoked": _digests,
+    },
 }
 
 

@@ -158,7 +158,7 @@ REFUSED_BOOTS = (
     Scenario(
         "check masked on the command line",
         "A1",
-        ("veriseal-verify.service",),
+        ("Can't mount root filesystem",),
         bare=False,
         append="rd.systemd.mask=veriseal-verify.service",
     ),

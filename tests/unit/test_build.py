@@ -210,6 +210,21 @@ def test_which_files_are_signed_is_configured(run: Any, tmp_path: Path) -> None:
     assert made.exclusive == made.signed == (*policy.EXCLUSIVE, "/var")
 
 
+def test_a_file_with_a_revoked_digest_is_in_no_release(
+    run: Any, tree: Path, tmp_path: Path
+) -> None:
+    revoked = merkle.data_digest((tree / "usr/bin/zing").read_bytes(), Parameters())
+    status, report, _ = run(configure(tmp_path, f'revoked = ["{revoked}"]'))
+    assert status == 1
+    (error,) = report["errors"]
+    assert error["reason"] == "revoked"
+    assert error["path"] == str(tree / "usr/bin/zing")
+    # What is not in the tree is revoked for whoever checks a tree against the manifest.
+    other = merkle.data_digest(b"other", Parameters())
+    assert run(configure(tmp_path, f'revoked = ["{other}"]'), out="b")[0] == 0
+    assert manifest.parse((tmp_path / "b/manifest.json").read_bytes(), "").revoked == (other,)
+
+
 def test_other_parameters(run: Any, tree: Path, tmp_path: Path) -> None:
     assert run("--hash-alg=sha512", "--block-size=1024", "--salt=00ff")[0] == 0
     parameters = Parameters(SHA512, 1024, b"\0\xff")

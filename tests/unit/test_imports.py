@@ -31,7 +31,7 @@ ALLOWED = {
     "osrelease": "errors",
     "pattern": "errors",
     "pool": "errors",
-    "policy": "errors pattern",
+    "policy": "errors digest pattern",
     "voa": "errors",
     "dump": "errors digest",
     "merkle": "errors digest",

@@ -54,6 +54,9 @@ def test_the_later_file_overrides_single_keys(paths: tuple[str, str]) -> None:
         ('[build]\nmutable = ["var"]\n', "build.mutable"),
         ('[build]\nexclusive = ["/usr/"]\n', "build.exclusive"),
         ('[build]\nsign = ["/usr/../etc"]\n', "build.sign"),
+        ('[build]\nrevoked = ["sha256:00"]\n', "build.revoked"),
+        ('[build]\nrevoked = "x"\n', "build.revoked"),
+        ('[boot]\nimages = "images"\n', "boot.images"),
     ],
 )
 def test_a_setting_that_is_not_understood(paths: tuple[str, str], text: str, named: str) -> None:

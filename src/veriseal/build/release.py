@@ -63,28 +63,36 @@ class Written(NamedTuple):
 
 def entries(
     nodes: Sequence[scan.Node],
-    parameters: Parameters,
+    statement: Manifest,
     by: Signer,
-    signed: Patterns,
     directory: str,
     on_part: OnPart | None = None,
 ) -> Iterator[tuple[scan.Node, Listed | VerisealError]]:
-    """Read each of ``nodes``; those that ``signed`` stands for get a signature in ``directory``.
+    """Read each of ``nodes``; those that ``statement`` says get a signature in ``directory``.
 
     Yields each with what belongs into the list or with why not, in order.
     Raises VerisealError ``signer-failed``: that would meet every file.
     """
     by_host = {node.host: node for node in nodes}
+    signed = Patterns(statement.signed)
 
     def act(host: str, compute: Compute) -> tuple[list[bytes], str | None]:
         node = by_host[host]
         digest, content, xattrs = scan.read(node, compute)
         state = None
+        if digest in statement.revoked:
+            raise VerisealError(
+                "revoked",
+                "its digest is revoked",
+                path=host,
+                found=digest,
+                remedy="Take the file out of the tree, or the digest out of build.revoked",
+            )
         if digest is not None and any(map(signed.cover, node.paths)):
             state = _sign(digest, by, os.path.join(directory, name_by_digest(digest)))
         return scan.lines(node, digest, content, xattrs), state
 
-    outcomes = each(list(by_host), parameters, act, on_part)
+    outcomes = each(list(by_host), statement.parameters, act, on_part)
     for node, (_, outcome) in zip(nodes, outcomes, strict=True):
         if isinstance(outcome, VerisealError):
             if outcome.reason == signer.FAILED:

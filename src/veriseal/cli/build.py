@@ -16,8 +16,6 @@ from veriseal.cli import parameters, signer
 from veriseal.cli.progress import Progress
 from veriseal.errors import UsageError, VerisealError, printable
 from veriseal.manifest import Manifest
-from veriseal.merkle import Parameters
-from veriseal.pattern import Patterns, Rules
 from veriseal.policy import Policy
 
 _MAX_CONFIGURATION = 1 << 20
@@ -83,12 +81,14 @@ def run(options: argparse.Namespace) -> int:
     settings = _settings(options)
     _check_os(options.tree, options.os)
     statement = statement._replace(
-        exclusive=settings.exclusive, mutable=settings.mutable, signed=settings.sign
+        exclusive=settings.exclusive,
+        mutable=settings.mutable,
+        signed=settings.sign,
+        revoked=settings.revoked,
     )
     by = signer.of(options)
-    # What this very run is for cannot be in the list.
-    rules = Rules(settings.exclusive, (*settings.mutable, f"/{manifest.DIRECTORY}"))
-    return _Run(options.out, by, statement, options.json).build(scan(options.tree, rules))
+    found = scan(options.tree, manifest.rules(statement))
+    return _Run(options.out, by, statement, options.json).build(found)
 
 
 def _build_image(options: argparse.Namespace, statement: Manifest) -> int:
@@ -125,21 +125,20 @@ class _Run:
     def build(self, found: Scan) -> int:
         signatures = os.path.join(self._out, release.SIGNATURES)
         os.makedirs(signatures, exist_ok=True)
-        lines = self._lines(found, signatures, self._statement.parameters)
+        lines = self._lines(found, signatures)
         if self._errors:
             self._report(None)
             return 1
         self._report(release.write(self._out, lines, self._statement, self._by))
         return 0
 
-    def _lines(self, found: Scan, signatures: str, chosen: Parameters) -> list[bytes]:
+    def _lines(self, found: Scan, signatures: str) -> list[bytes]:
         lines = [b""] * found.length
-        signed = Patterns(self._statement.signed)
         with Progress(len(found.nodes), unit="entry") as progress:
             for error in found.errors:
                 self._failed(error, progress)
             for node, outcome in release.entries(
-                found.nodes, chosen, self._by, signed, signatures, progress.part
+                found.nodes, self._statement, self._by, signatures, progress.part
             ):
                 progress.step()
                 if isinstance(outcome, VerisealError):
