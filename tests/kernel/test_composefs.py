@@ -4,9 +4,8 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import NamedTuple
+from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 
@@ -18,26 +17,14 @@ from veriseal.kernel import mounts, verity
 from veriseal.merkle import Parameters
 from veriseal.tree import source
 
-from . import helpers
+from . import helpers, images
 from .helpers import Signer
+from .images import Image, mounted, named, on, unmounting
 
 # overlayfs has verity=require from 6.6 on, and lowerdir+ from 6.7 on.
 SUPPORTED = helpers.KERNEL_VERSION >= (6, 7)
 pytestmark = [pytest.mark.kernel]
 needs_verity = pytest.mark.skipif(not SUPPORTED, reason="overlayfs has no verity=require yet")
-
-
-class Image(NamedTuple):
-    """An image of a small tree; ``program`` are the contents of its usr/bin/program."""
-
-    path: str
-    objects: str
-    digest: Digest
-    program: bytes
-
-    @property
-    def name(self) -> str:
-        return f"composefs:{self.digest.value.hex()}"
 
 
 @pytest.fixture
@@ -53,72 +40,9 @@ def make(place: str) -> Callable[..., Image]:
     """Make an image with an object store that it shares with the others."""
 
     def make_image(name: str, sealed: bool = True, parameters: Parameters | None = None) -> Image:
-        source, path, objects = f"{place}/{name}.d", f"{place}/{name}", f"{place}/objects"
-        program = os.urandom(100_000)
-        os.makedirs(objects, exist_ok=True)
-        helpers.write(f"{source}/usr/bin/program", program, 0o755)
-        helpers.write(f"{source}/etc/small", name.encode())
-        for directory in ("sysroot", "var"):
-            os.mkdir(f"{source}/{directory}")
-        store = f"--digest-store={objects}"
-        printed = helpers.must_run("mkcomposefs", store, "--print-digest", source, path)
-        shutil.rmtree(source)
-        digest = Digest.parse(f"sha256:{printed.strip()}")
-        if sealed:
-            measured = helpers.enable(path, parameters=parameters or helpers.PLAIN)
-            assert parameters is not None or measured == digest
-            digest = measured
-        return Image(path, objects, digest, program)
+        return images.make(place, name, sealed, parameters)
 
     return make_image
-
-
-@contextmanager
-def mounted(image: Image, root: str, options: str = "") -> Iterator[None]:
-    """By mount.composefs, as ostree does it: the source is a bare ``composefs``."""
-    basedir = f"basedir={image.objects}"
-    more = f",{options}" if options else ""
-    with unmounting(root):
-        helpers.must_run("mount.composefs", "-o", f"{basedir}{more}", image.path, root)
-        yield
-
-
-@contextmanager
-def named(
-    image: Image, root: str, source: str, options: str = "", loop: bool = False
-) -> Iterator[None]:
-    """As composefs-rs does it: the source names the digest."""
-    lower = f"{root}.lower"
-    os.makedirs(lower, exist_ok=True)
-    options = options or f"lowerdir+={lower},datadir+={image.objects},verity=require"
-    options = options.format(lower=lower, objects=image.objects)
-    with unmounting(lower):
-        helpers.must_run(
-            "mount", "-t", "erofs", "-o", "ro,loop" if loop else "ro", image.path, lower
-        )
-        with unmounting(root):
-            how = f"ro,metacopy=on,redirect_dir=on,{options}"
-            helpers.must_run("mount", "-t", "overlay", source, "-o", how, root)
-            yield
-
-
-@contextmanager
-def unmounting(point: str) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        while os.path.ismount(point):
-            helpers.must_run("umount", point)
-
-
-@contextmanager
-def on(point: str, *words: str) -> Iterator[None]:
-    """Something mounted over a directory."""
-    helpers.must_run("mount", *words, point)
-    try:
-        yield
-    finally:
-        helpers.must_run("umount", point)
 
 
 def refusal(root: str, digest: Digest, image: str | None = None) -> VerisealError:
@@ -275,31 +199,31 @@ def test_an_image_that_cannot_be_measured(make: Callable[..., Image], root: str)
 
 @needs_verity
 def test_two_deployments_at_once(make: Callable[..., Image], root: str) -> None:
-    images = [make("first"), make("second")]
+    made = [make("first"), make("second")]
     roots = [f"{root}/{number}" for number in range(2)]
     with ExitStack() as stack:
-        for image, point in zip(images, roots, strict=True):
+        for image, point in zip(made, roots, strict=True):
             os.mkdir(point)
             stack.enter_context(mounted(image, point, f"ro,digest={image.digest.value.hex()}"))
-        for image, point in zip(images, roots, strict=True):
+        for image, point in zip(made, roots, strict=True):
             accept(point, image.digest, image.path)
             assert helpers.read(f"{point}/usr/bin/program") == image.program
-        assert refusal(roots[0], images[1].digest, images[0].path).reason == "other-image"
+        assert refusal(roots[0], made[1].digest, made[0].path).reason == "other-image"
 
 
 @needs_verity
 def test_a_digest_file_for_each_deployment(
     make: Callable[..., Image], root: str, place: str, rsa: Signer
 ) -> None:
-    images = [make("first"), make("second")]
-    for version, image in enumerate(images, 1):
+    made = [make("first"), make("second")]
+    for version, image in enumerate(made, 1):
         directory = composefs.deployment(f"{place}/images", image.digest)
         statement = manifest.Manifest("debian:13", version, 0, image=image.digest)
         data = manifest.serialize(statement)
         helpers.write(f"{directory}/{manifest.NAME}", data)
         helpers.write(f"{directory}/{manifest.NAME}.x.sig", helpers.sign(data, rsa))
     trust = source.Trust([rsa.certificate], 1, ["debian:13"], 1)
-    for image in images:
+    for image in made:
         cmdline = f"ro composefs={image.digest.value.hex()}"
         named_digest, _ = composefs.named(cmdline, "")
         shown = composefs.deployment(f"{place}/images", named_digest)
