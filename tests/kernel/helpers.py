@@ -364,6 +364,14 @@ def put_manifest(release: Release, top: str) -> str:
     return place
 
 
+def remove(path: str) -> None:
+    """Whatever is at ``path`` is gone; if it is a link, only the link."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        os.unlink(path)
+
+
 @contextmanager
 def mounted(source: str, point: str, *options: str) -> Iterator[str]:
     """``source`` is mounted at ``point`` meanwhile."""

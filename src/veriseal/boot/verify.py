@@ -5,6 +5,7 @@ It runs after the root file system is mounted and before anything of it is read 
 
 import os
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from veriseal import journal, osrelease, policy, report, table, trusted, voa
@@ -112,7 +113,7 @@ def _verify_tree(settings: Policy, trust: source.Trust, step: Step) -> Verified:
     directory = source.open_directory(root, statement.DIRECTORY, shown)
     release = _load(directory, shown, trust, step)
     checked = check.check(root, release, settings.verity == "all")
-    covered, beyond = mounted_below(SYSROOT, checked.directories)
+    covered, beyond = mounted_below(SYSROOT, checked.directories, checked.rows)
     for point in beyond:
         step(journal.VERIFY_NOT_COVERED, f"not covered: what is mounted at {point}", journal.NOTICE)
     for finding in checked.findings[:MOST_FINDINGS]:
@@ -165,17 +166,23 @@ def _verify_image(settings: Policy, trust: source.Trust, step: Step) -> dict[str
     }
 
 
-def mounted_below(root: str, listed: set[bytes]) -> tuple[list[str], list[str]]:
+def mounted_below(
+    root: str, listed: set[bytes], files: Sequence[tuple[bytes, Digest]] = ()
+) -> tuple[list[str], list[str]]:
     """What is mounted in the tree at ``root``: what the check saw through, and what it did not.
 
-    ``listed`` are the directories of the list: what is mounted on one that holds listed entries
-    was compared with them like the rest. Paths are as seen in the tree. Raises as `mounts.at`.
+    ``listed`` are the directories of the list, ``files`` what was accepted: what is mounted over
+    one of these, or holds any of both, was compared with the list like the rest. Paths are as
+    seen in the tree. Raises as `mounts.at`.
     """
     covered: list[str] = []
     beyond: list[str] = []
     for point in composefs.mounted_inside(mounts.read(), root):
-        below = os.fsencode(point) + b"/"
-        seen = any(path.startswith(below) for path in listed)
+        path = os.fsencode(point)
+        below = path + b"/"
+        seen = any(one.startswith(below) for one in listed) or any(
+            one == path or one.startswith(below) for one, _ in files
+        )
         (covered if seen else beyond).append(point)
     return covered, beyond
 
