@@ -17,7 +17,19 @@ from typing import NamedTuple
 
 from tests.guest.store import REPO, GuestError, locked, say
 
-from . import digests, host, initrd, launcher, report, seal, signing
+from . import (
+    boot,
+    building,
+    checking,
+    digests,
+    host,
+    initrd,
+    launcher,
+    report,
+    scale,
+    seal,
+    signing,
+)
 from .figure import Row
 from .timing import TimingError
 
@@ -36,6 +48,10 @@ BENCHES = {
     "digest-large": Bench(digests.large, "digest of one 1 GiB file, against fsverity digest"),
     "digest-tree": Bench(digests.many, "digest of 8000 files in one call, against fsverity digest"),
     "sign": Bench(signing.many, "signing 1000 files, against 1000 calls of fsverity sign"),
+    "build": Bench(building.against_digest, "the manifest of 8000 files, against veriseal digest"),
+    "check": Bench(checking.real, "the check of /usr in the guest, against sha256sum -c"),
+    "check-scale": Bench(scale.flat, "the check of 1,000 to 60,000 files in the guest, a file"),
+    "boot": Bench(boot.added, "the appliance's boot, against one without verity and checks"),
     "seal": Bench(seal.step, "the seal step in the guest, against keyctl and sysctl in a script"),
     "launcher": Bench(launcher.start, "the launcher in the guest, against python3 and by size"),
     "initrd": Bench(initrd.growth, "the initrd with the dracut module, against without"),

@@ -63,13 +63,16 @@ def of_times(
     goal: Goal | None,
     *,
     megabytes: float = 0,
+    faster: bool = False,
     notes: Sequence[str] = (),
 ) -> Row:
     """A row of times in pairs: the median of the pairs' ratios, ours against the peer's.
 
-    With ``megabytes`` it is a ratio of throughputs instead, so the larger the better.
+    With ``megabytes`` it is a ratio of throughputs instead, and with ``faster`` the peer's time
+    against ours: the larger the better.
     """
-    ratios = [b / a if megabytes else a / b for a, b in zip(ours, peer, strict=True)]
+    inverse = megabytes or faster
+    ratios = [b / a if inverse else a / b for a, b in zip(ours, peer, strict=True)]
     return Row(
         figure,
         _shown(statistics.median(ours), megabytes),

@@ -27,12 +27,14 @@ done
 
 
 class Release:
-    """A release's RSA-2048 key and its certificate, made anew."""
+    """A release's RSA-2048 key and its certificate, made anew unless they are to be kept."""
 
-    def __init__(self, veriseal: str, place: Path) -> None:
+    def __init__(self, veriseal: str, place: Path, keep: bool = False) -> None:
+        self.key, self.cert = place / "release.key", place / "release.pem"
+        if keep and self.cert.exists():
+            return
         remove(place)
         place.mkdir(parents=True)
-        self.key, self.cert = place / "release.key", place / "release.pem"
         root = ("--key-out", place / "root.key", "--cert-out", place / "root.pem")
         command([veriseal, "pki", "root", "--name", "bench", *root])
         command([

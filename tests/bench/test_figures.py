@@ -1,8 +1,12 @@
 """The arithmetic of the figures, and how a miss is told."""
 
+from typing import Any
+
 import pytest
 
-from . import report, tree
+from tests.guest.store import GuestError
+
+from . import boot, report, scale, tree
 from .figure import Goal, of_times
 from .timing import TimingError, in_turn, seconds
 
@@ -24,6 +28,13 @@ def test_a_ratio_of_throughputs_grows_as_our_time_shrinks() -> None:
     assert row.verdict() == "missed by 0.50 ×"
 
 
+def test_a_speedup_is_the_peers_time_against_ours() -> None:
+    row = of_times("x", [1.0], [30.0], "peer", Goal(20.0, at_least=True), faster=True)
+    assert (row.value, row.verdict()) == (30.0, "met")
+    row = of_times("x", [2.0], [30.0], "peer", Goal(20.0, at_least=True), faster=True)
+    assert (row.ours, row.verdict()) == ("2.00 s", "missed by 5.00 ×")
+
+
 def test_the_table_shows_what_could_not_be_measured() -> None:
     row = of_times("x", [1.0], [2.0], "peer", None, notes=["a note"])
     text = report.table([row], {"y": "it broke"})
@@ -42,6 +53,44 @@ def test_things_are_timed_in_turn_after_a_round_that_does_not_count() -> None:
     times = in_turn([lambda: measure("a"), lambda: measure("b")], 2)
     assert "".join(calls) == "ababab"
     assert times == [[3.0, 5.0], [4.0, 6.0]]
+
+
+def test_what_is_cold_each_time_needs_no_first_round() -> None:
+    values = iter([1.0, 2.0])
+    assert in_turn([lambda: next(values)], 2, warm_up=False) == [[1.0, 2.0]]
+
+
+def test_what_a_file_adds_is_told_from_what_one_file_takes_anyway() -> None:
+    answer = {size: _answer(1.0 + size / 1000, 5_000_000 + 900 * size) for size in scale.PARTS}
+    time, memory = scale.rows(answer)
+    assert time.value == pytest.approx(1.0, rel=0.01)
+    assert memory.value == pytest.approx(1.0, rel=0.01)
+    answer[60_000] = _answer(1.0 + 2 * 60, 5_000_000 + 1800 * 60_000)
+    time, memory = scale.rows(answer)
+    assert time.value == pytest.approx(2.0, rel=0.01)
+    assert memory.value == pytest.approx(2.0, rel=0.01)
+
+
+def _answer(check: float, peak: float) -> dict[str, Any]:
+    phases = {"python": 1.0, "imports": 1.0, "manifest": 0.0, "list": 0.0, "check": check}
+    return {"phases": [phases], "peak": {"largest": peak, "workers": 2}}
+
+
+def test_what_was_not_checked_has_no_figure() -> None:
+    tree = {"entries": 3, "measured": 2, "hashed": 1, "findings": [], "seconds": 1.0}
+    units = {name: {"starting": 0, "started": 1_000_000} for name in boot.UNITS}
+    parts = dict.fromkeys(("python", "cryptography", "imports", "list"), 0.1)
+    ours: dict[str, Any] = {"report": {"manifest": "verified", "tree": tree, "seconds": 0.5}, "units": units,
+            "moments": {"up": 20_000_000}, "parts": parts}  # fmt: skip
+    peer = {"moments": {"up": 16_000_000}, "units": {}}
+    whole, steps = boot.rows([ours], [peer], 2)
+    assert (whole.value, steps.value) == (25.0, 10.0)
+    for wrong in ({"findings": ["x"]}, {"measured": 0}):
+        report = {**ours["report"], "tree": {**tree, **wrong}}
+        with pytest.raises(GuestError, match="not checked"):
+            boot.rows([{**ours, "report": report}], [peer], 2)
+    with pytest.raises(GuestError, match="without"):
+        boot.rows([ours], [{**peer, "report": {}}], 2)
 
 
 def test_a_program_that_fails_has_no_time() -> None:

@@ -31,13 +31,14 @@ Measure = Callable[[], float]
 """Does a thing once and gives the seconds it took."""
 
 
-def in_turn(measures: Sequence[Measure], rounds: int) -> list[list[float]]:
+def in_turn(measures: Sequence[Measure], rounds: int, warm_up: bool = True) -> list[list[float]]:
     """Call A B A B ..., so that what slows the machine for a while slows all alike.
 
-    Gives a list of times for each of ``measures``. One round more is run first, and thrown away.
+    Gives a list of times for each of ``measures``. With ``warm_up`` one round more is run first,
+    and thrown away.
     """
     times: list[list[float]] = [[] for _ in measures]
-    for number in range(rounds + 1):
+    for number in range(0 if warm_up else 1, rounds + 1):
         for measure, taken in zip(measures, times, strict=True):
             elapsed = measure()
             if number:
