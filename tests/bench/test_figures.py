@@ -80,15 +80,15 @@ def test_what_was_not_checked_has_no_figure() -> None:
     tree = {"entries": 3, "measured": 2, "hashed": 1, "findings": [], "seconds": 1.0}
     units = {name: {"starting": 0, "started": 1_000_000} for name in boot.UNITS}
     parts = dict.fromkeys(("python", "cryptography", "imports", "list"), 0.1)
-    ours: dict[str, Any] = {"report": {"manifest": "verified", "tree": tree, "seconds": 0.5}, "units": units,
-            "moments": {"up": 20_000_000}, "parts": parts}  # fmt: skip
+    told = {"manifest": "verified", "tree": tree, "seconds": 0.5}
+    ours = {"report": told, "units": units, "moments": {"up": 20_000_000}, "parts": parts}
     peer = {"moments": {"up": 16_000_000}, "units": {}}
     whole, steps = boot.rows([ours], [peer], 2)
     assert (whole.value, steps.value) == (25.0, 10.0)
     for wrong in ({"findings": ["x"]}, {"measured": 0}):
-        report = {**ours["report"], "tree": {**tree, **wrong}}
+        other = {**told, "tree": {**tree, **wrong}}
         with pytest.raises(GuestError, match="not checked"):
-            boot.rows([{**ours, "report": report}], [peer], 2)
+            boot.rows([{**ours, "report": other}], [peer], 2)
     with pytest.raises(GuestError, match="without"):
         boot.rows([ours], [{**peer, "report": {}}], 2)
 
