@@ -14,17 +14,18 @@ FILES = ("usr/lib/veriseal/veriseal.toml", "etc/veriseal/veriseal.toml")
 PATHS = tuple(f"/{name}" for name in FILES)
 
 EXCLUSIVE = tuple(
-    # Where programs, libraries and units are, also where / and /usr are not merged.
-    "/usr /bin /sbin /lib* /etc/ld.so.* "
-    # Units, drop-ins, generators, and what else systemd and its parts read at boot.
-    "/etc/systemd /etc/xdg/systemd /etc/init.d /etc/rc.d /etc/rc?.d /etc/rc.local /etc/inittab "
-    "/etc/fstab /etc/crypttab /etc/veritytab /etc/integritytab /etc/repart.d /etc/sysupdate.d "
-    "/etc/udev /etc/modprobe.d /etc/modules /etc/modules-load.d /etc/sysctl.conf /etc/sysctl.d "
-    "/etc/tmpfiles.d /etc/sysusers.d /etc/binfmt.d /etc/environment /etc/environment.d "
-    "/etc/dbus-1 /etc/polkit-1 "
-    # System extensions are mounted over /usr and /etc.
-    "/etc/extensions /etc/confexts /var/lib/extensions /var/lib/extensions.mutable "
-    "/var/lib/confexts /var/lib/confexts.mutable".split()
+    # Programs, libraries, and all configuration: units, drop-ins, generators, credentials, and
+    # what the next initrd is made of. /bin and the like also where / and /usr are not merged.
+    "/usr /bin /sbin /lib* /opt /etc "
+    # What is found by its name, whatever a damaged directory lists.
+    "/etc/ld.so.preload /etc/ld.so.cache /etc/ld.so.conf /etc/fstab /etc/crypttab "
+    "/etc/environment /etc/nsswitch.conf /etc/inittab /etc/rc.local /etc/system-update "
+    "/etc/systemd/system.conf /etc/systemd/user.conf /etc/systemd/system/default.target "
+    "/etc/veriseal/veriseal.toml /etc/voa /etc/dracut.conf /system-update "
+    # Where systemd and its parts look below directories that are mutable as a rule.
+    "/root/.config/systemd /root/.local/share/systemd /var/lib/systemd/linger "
+    "/var/lib/extensions /var/lib/extensions.mutable /var/lib/confexts /var/lib/confexts.mutable "
+    "/var/lib/portables /var/lib/machines /var/spool/cron".split()
 )
 """Exclusive by default: nothing may be there that the manifest does not list."""
 
@@ -40,13 +41,15 @@ class Policy(NamedTuple):
             root is a ``tree`` or ``composefs``; whether a finding fails the boot (``enforce``)
             or not (``report``); how many certificates must have signed the manifest; which
             files must have verity: those that the ``manifest`` says, or ``all``.
-        images, image_file: [boot]: of a composefs root: where the digest files of the images
-            are, ``DIRECTORY/HEX/manifest.json``; and the file that the root is mounted from,
+        images: [boot]: of a composefs root: where the digest files of the images are,
+            ``DIRECTORY/HEX/manifest.json``, seen in the initrd. No link leads to them. They are
+            signed, so they can as well be on the disk, as for an image that holds its own initrd.
+        image_file: [boot]: the file that a composefs root is mounted from, seen in the initrd;
             needed where the mount does not name the image, as with ostree and mount.composefs.
             ``{digest}`` stands for the HEX of the command line's ``composefs=``, ``{ostree}``
-            for the path of its ``ostree=``. Seen in the initrd, such as
-            "/sysroot/sysroot/composefs/images/{digest}" for bootc, and for ostree, which names
-            no digest, "/sysroot/sysroot{ostree}/.ostree.cfs" (not tried on a real ostree).
+            for the path of its ``ostree=``. For bootc
+            "/sysroot/sysroot/composefs/images/{digest}"; for ostree, which names no digest,
+            "/sysroot/sysroot{ostree}/.ostree.cfs" (neither was tried on a real system).
         require: [launch]: what a program must have: a place in the ``manifest``, a
             ``signature``, or ``both``.
         exclusive, sign, mutable: [build]: patterns, see `pattern`. In the initrd of a composefs

@@ -8,6 +8,10 @@ to the image; its erofs is in no mount table. The only names are the mount's sou
 mounter chooses, and the file that the mounter was given. So `require_mounted` is worth as much
 as the mounter in the initrd, which is as trusted as this code, and was told on the command line.
 
+Where the kernel requires built-in signatures (``boot.keyring = "require"``), it opens neither an
+image nor an object file that has verity and no signature: the root cannot be mounted, or its files
+cannot be read. composefs makes none, so its roots mostly want ``boot.keyring = "off"``.
+
 Source: composefs-rs (composefs-setup-root), ostree (otcore-prepare-root.c), mount.composefs(8),
 Documentation/filesystems/overlayfs.rst.
 """
