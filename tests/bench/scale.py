@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import shutil
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from tests.guest import root
 from tests.guest.machine import Disk
@@ -48,20 +47,20 @@ def flat() -> list[Row]:
     return rows({int(size): one for size, one in answer.items()})
 
 
-def rows(answer: Mapping[int, Mapping[str, Any]]) -> list[Row]:
+def rows(answer: Mapping[int, Sequence[Mapping[str, float]]]) -> list[Row]:
     """The figures of what `inside.scale` gives."""
-    seconds = {size: _median(one, _work) for size, one in answer.items()}
-    memory = {size: float(one["peak"]["largest"]) for size, one in answer.items()}
+    seconds = {size: statistics.median(map(_work, runs)) for size, runs in answer.items()}
+    memory = {size: statistics.median(map(_peak, runs)) for size, runs in answer.items()}
     times = _marginal(seconds)
     bytes_each = _marginal(memory)
     sizes = sorted(PARTS)
     small, large = sizes[1], sizes[-1]
     fastest, slowest = (
-        [_work(one) - seconds[1] for one in answer[size]["phases"]] for size in (small, large)
+        [_work(one) - seconds[1] for one in answer[size]] for size in (small, large)
     )
     low = min(slowest) / large / (max(fastest) / small)
     high = max(slowest) / large / (min(fastest) / small)
-    starts = [one["python"] + one["imports"] for one in answer[1]["phases"]]
+    starts = [one["python"] + one["imports"] for one in answer[1]]
     return [
         Row(
             f"check, {large} files, a file",
@@ -82,8 +81,8 @@ def rows(answer: Mapping[int, Mapping[str, Any]]) -> list[Row]:
             f"{bytes_each[large]:.0f} B", f"{bytes_each[small]:.0f} B  of {small} files",
             *(bytes_each[large] / bytes_each[small],) * 3, GOAL,
             notes=[
-                "peak resident memory (ru_maxrss) of the largest process, which shares most of it "
-                f"with its {answer[small]['peak']['workers']} workers, less that for 1 file",
+                "peak resident memory (ru_maxrss) of the largest process, less that for 1 file; it "
+                "shares most of that with its workers, one a processor",
                 *(f"{memory[size] / 1e6:.1f} MB  {size} files" for size in sizes),
             ],
         ),
@@ -95,13 +94,14 @@ def _marginal(values: Mapping[int, float]) -> dict[int, float]:
     return {size: (value - values[1]) / size for size, value in values.items()}
 
 
-def _median(one: Mapping[str, Any], what: Callable[[Mapping[str, float]], float]) -> float:
-    return statistics.median(what(phases) for phases in one["phases"])
-
-
 def _work(phases: Mapping[str, float]) -> float:
     """What depends on the number of files."""
     return phases["manifest"] + phases["check"]
+
+
+def _peak(phases: Mapping[str, float]) -> float:
+    """Bytes, of the process itself or of the largest of its workers."""
+    return max(phases["peak"], phases["worker_peak"])
 
 
 def _paths() -> dict[int, str]:

@@ -1,7 +1,5 @@
 """The arithmetic of the figures, and how a miss is told."""
 
-from typing import Any
-
 import pytest
 
 from tests.guest.store import GuestError
@@ -61,19 +59,19 @@ def test_what_is_cold_each_time_needs_no_first_round() -> None:
 
 
 def test_what_a_file_adds_is_told_from_what_one_file_takes_anyway() -> None:
-    answer = {size: _answer(1.0 + size / 1000, 5_000_000 + 900 * size) for size in scale.PARTS}
+    answer = {size: _runs(1.0 + size / 1000, 5_000_000 + 900 * size) for size in scale.PARTS}
     time, memory = scale.rows(answer)
     assert time.value == pytest.approx(1.0, rel=0.01)
     assert memory.value == pytest.approx(1.0, rel=0.01)
-    answer[60_000] = _answer(1.0 + 2 * 60, 5_000_000 + 1800 * 60_000)
+    answer[60_000] = _runs(1.0 + 2 * 60, 5_000_000 + 1800 * 60_000)
     time, memory = scale.rows(answer)
     assert time.value == pytest.approx(2.0, rel=0.01)
     assert memory.value == pytest.approx(2.0, rel=0.01)
 
 
-def _answer(check: float, peak: float) -> dict[str, Any]:
+def _runs(check: float, peak: float) -> list[dict[str, float]]:
     phases = {"python": 1.0, "imports": 1.0, "manifest": 0.0, "list": 0.0, "check": check}
-    return {"phases": [phases], "peak": {"largest": peak, "workers": 2}}
+    return [{**phases, "peak": peak, "worker_peak": 0.0}]
 
 
 def test_what_was_not_checked_has_no_figure() -> None:

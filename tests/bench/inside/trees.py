@@ -54,12 +54,13 @@ class Tree(NamedTuple):
     def phases(self) -> dict[str, Any]:
         """The parts of the same, also with nothing in memory: see `phases`."""
         drop_caches()
-        argv = [common.PYTHON, "-IS", str(PHASES), str(time.monotonic()), *self[:4]]
+        words = self.argv()[1:]
+        argv = [common.PYTHON, "-IS", str(PHASES), str(time.monotonic()), *words]
         done = subprocess.run(argv, env=ENVIRONMENT, stdout=subprocess.PIPE, check=False)
         if done.returncode != 0:
             raise TimingError(f"phases of {self.top}: status {done.returncode}: {done.stdout!r}")
         said = dict(json.loads(done.stdout))
-        if said["measured"] != self.files:
+        if said["measured"] != self.files or said["findings"]:
             raise TimingError(f"phases of {self.top}: not all was measured: {said}")
         return said
 
