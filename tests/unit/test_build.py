@@ -205,7 +205,7 @@ def test_a_hard_link_is_signed_whichever_of_its_names_is_to_be(run: Any, tmp_pat
 def test_which_files_are_signed_is_configured(run: Any, tmp_path: Path) -> None:
     assert run(configure(tmp_path, "sign = []"))[1]["signed"] == 0
     assert run(configure(tmp_path, 'sign = ["/var/lib/*"]'), out="b")[1]["signed"] == 1
-    assert run(configure(tmp_path, 'exclusive = ["/var"]'), out="c")[1]["signed"] == 8
+    assert run(configure(tmp_path, 'exclusive = ["/var"]'), out="c")[1]["signed"] == 9
     made = manifest.parse((tmp_path / "c/manifest.json").read_bytes(), "")
     assert made.exclusive == made.signed == (*policy.EXCLUSIVE, "/var")
 
@@ -325,12 +325,12 @@ def test_signatures_that_are_there_are_kept_and_bad_ones_replaced(
 ) -> None:
     (tmp_path / "signer/key").write_bytes(key_pem(ec_key))
     (tmp_path / "signer/cert").write_bytes(certify(ec_key))
-    assert run()[1]["signed"] == 7
+    assert run()[1]["signed"] == 8
     out = tmp_path / "out"
     first = contents(out)
     (out / "signatures/of-another-build.sig").write_bytes(b"left alone")
     _, report, _ = run()
-    assert (report["signed"], report["kept"]) == (0, 7)
+    assert (report["signed"], report["kept"]) == (0, 8)
     # ECDSA signatures differ each time they are made, the manifest's too.
     assert contents(out) == {**first, "signatures/of-another-build.sig": b"left alone"}
     damaged, truncated, swapped, *_ = sorted(name for name in first if "signatures/" in name)
@@ -338,7 +338,7 @@ def test_signatures_that_are_there_are_kept_and_bad_ones_replaced(
     (out / truncated).write_bytes(b"")
     (out / swapped).write_bytes(first[damaged])
     _, report, _ = run()
-    assert (report["signed"], report["kept"]) == (3, 4)
+    assert (report["signed"], report["kept"]) == (3, 5)
     cert = certificate.load((tmp_path / "signer/cert").read_bytes(), "")
     for name in (damaged, truncated, swapped):
         digest = Digest.parse("sha256:" + Path(name).stem)
@@ -350,7 +350,7 @@ def test_signatures_by_another_certificate_are_made_again(
 ) -> None:
     run()
     (tmp_path / "signer/cert").write_bytes(certify(rsa_key))
-    assert run()[1]["signed"] == 7
+    assert run()[1]["signed"] == 8
     assert len(list((tmp_path / "out").glob("manifest.json.*.sig"))) == 2
 
 
@@ -490,7 +490,7 @@ class TestErrors:
         assert "manifest.json" not in names
         assert not [name for name in names if name.endswith(".tmp")]
         _, report, _ = run()
-        assert (report["signed"], report["kept"]) == (0, 7)
+        assert (report["signed"], report["kept"]) == (0, 8)
 
     def change(self, node: scan.Node, how: Callable[[], object]) -> VerisealError:
         with pytest.raises(VerisealError) as caught:
