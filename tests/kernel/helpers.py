@@ -1,6 +1,7 @@
 """Making signers, files and attacks: what the kernel tests share besides fixtures."""
 
 import errno
+import importlib
 import os
 import shutil
 import struct
@@ -258,6 +259,8 @@ def start_command(*arguments: str) -> int:
 
     A fork saves two seconds of imports, and what it leaves open is gone with it.
     """
+    for module in ("boot.verify", *(f"cli.{verb}" for verb in ("boot", "enable", "verify"))):
+        importlib.import_module(f"veriseal.{module}")
     process = os.fork()
     if process == 0:
         status = 1
@@ -306,6 +309,8 @@ class Release(NamedTuple):
 PING, POWEROFF, SHELL = (f"/opt/kiosk/bin/{name}" for name in ("ping", "poweroff", "sh"))
 PROGRAMS = {PING: 11, POWEROFF: 22, SHELL: 33}
 """The programs of `make_tree`, each with the status that it ends with."""
+NOT_EXCLUSIVE = "/srv/motd"
+"""A file of `make_tree` that is listed, and in a place where others may be too: has no verity."""
 BUILD_SETTINGS = b"""\
 [build]
 exclusive = ["/opt/kiosk"]
@@ -321,8 +326,7 @@ def make_tree(top: str) -> None:
     for size in (0, 5, 64, 65, 4096, 4097, 300_000):
         write(f"{top}/usr/lib/sizes/{size}", b"%7d" % size * (size // 7) + b"x" * (size % 7))
     os.symlink("usr/lib", f"{top}/lib")
-    # Below these nobody says what may be there; hosts is in the list all the same.
-    write(f"{top}/etc/hosts", b"127.0.0.1 localhost\n" * 10)
+    write(top + NOT_EXCLUSIVE, b"read and hashed\n" * 10)
     write(f"{top}/etc/machine-id", b"0123456789abcdef0123456789abcdef\n")
     write(f"{top}/etc/systemd/system/kiosk.service", b"[Service]\nExecStart=/opt/kiosk/bin/ping\n")
     for name in ("boot", "var", "usr/lib/veriseal"):

@@ -23,7 +23,7 @@ from veriseal.report import State
 
 from . import helpers
 from .conftest import AS_NOBODY, Prepared, Sealed
-from .helpers import PING, POWEROFF, PROGRAMS, SHELL, Release, Result, Signer
+from .helpers import NOT_EXCLUSIVE, PING, POWEROFF, PROGRAMS, SHELL, Release, Result, Signer
 
 pytestmark = pytest.mark.kernel
 
@@ -309,14 +309,14 @@ def test_hostile_names_do_nothing_to_console_and_journal(root: str) -> None:
 
 
 def test_files_without_verity_where_the_policy_wants_all(root: str) -> None:
-    path = f"{root}/etc/hosts"
+    path = root + NOT_EXCLUSIVE
     helpers.must_run("cp", "-a", "--reflink=never", path, f"{path}.new")
     os.rename(f"{path}.new", path)
     booted = boot()
     assert (booted.done.status, booted.tree["hashed"]) == (0, 1)
     booted = boot(WITHOUT_KEYRING + 'verity = "all"\n')
     refused(booted, "tree-refused")
-    assert booted.found() == [("no-verity", "/etc/hosts")]
+    assert booted.found() == [("no-verity", NOT_EXCLUSIVE)]
     helpers.enable(path)
 
 
@@ -528,12 +528,12 @@ def test_what_is_mounted_over_files_is_checked(root: str, tree: str) -> None:
     """A directory with nothing but files in it, and a file."""
     with (
         helpers.mounted(f"{tree}/opt/kiosk/bin", f"{root}/opt/kiosk/bin", "--bind"),
-        helpers.mounted(f"{tree}/etc/hosts", f"{root}/etc/hosts", "--bind"),
+        helpers.mounted(tree + NOT_EXCLUSIVE, root + NOT_EXCLUSIVE, "--bind"),
     ):
         booted = boot()
     assert booted.done.status == 0, booted.done
     assert booted.tree["not_covered"] == []
-    assert sorted(booted.tree["mounts"]) == ["/etc/hosts", "/opt/kiosk/bin"]
+    assert sorted(booted.tree["mounts"]) == ["/opt/kiosk/bin", NOT_EXCLUSIVE]
 
 
 # The floor of the next initrd

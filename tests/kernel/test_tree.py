@@ -29,7 +29,8 @@ PARTS = "/usr/lib/parts"
 SERVED = "/usr/lib/served"
 SERVED_ELSEWHERE = "/srv/served"
 """Directories for FUSE, the first in an exclusive place; both with the same program."""
-GOOD, EVIL = helpers.tiny_elf(0, size=5000), helpers.tiny_elf(66, size=5000)
+OTHER = "/srv/other"
+GOOD, EVIL, OTHERS_CONTENTS = (helpers.tiny_elf(status, size=5000) for status in (0, 66, 7))
 FILES = ("one", "two")
 # cap_net_raw+ep, struct vfs_cap_data of version 2.
 CAPABILITY = bytes.fromhex("010000020020" + "00" * 14)
@@ -204,6 +205,7 @@ def make_tree(top: str) -> None:
         change.before(directory)
     for place in (SERVED, SERVED_ELSEWHERE):
         helpers.write(f"{top}{place}/program", GOOD, 0o755)
+    helpers.write(top + OTHER, OTHERS_CONTENTS, 0o755)
 
 
 @pytest.fixture(scope="module")
@@ -259,16 +261,16 @@ def test_what_was_installed_is_the_release(tree: str, rsa: Signer) -> None:
     result = verify(tree, rsa)
     assert result.found() == []
     assert result.report["signed_by"] == [rsa.certificate.fingerprint]
-    # hosts is neither exclusive nor mutable, so it has no verity.
-    assert (result.report["hashed"], result.report["not_looked_at"]) == (1, 0)
-    assert result.report["measured"] == result.report["files"] - 1
+    # What is neither exclusive nor mutable has no verity.
+    assert (result.report["hashed"], result.report["not_looked_at"]) == (2, 0)
+    assert result.report["measured"] == result.report["files"] - 2
     assert result.report["measured"] > 2 * len(CHANGES)
-    assert "1 read and hashed: no findings" in result.err
+    assert "2 read and hashed: no findings" in result.err
 
 
 def test_where_all_files_must_have_verity(tree: str, rsa: Signer) -> None:
     result = verify(tree, rsa, "--all-verity")
-    assert result.found() == [("no-verity", "/etc/hosts")]
+    assert sorted(result.found()) == [("no-verity", helpers.NOT_EXCLUSIVE), ("no-verity", OTHER)]
 
 
 def test_without_the_certificate_in_the_keyring_the_kernel_opens_nothing(
@@ -310,14 +312,12 @@ def test_a_file_system_with_copies_over_a_directory(
 
 
 def test_a_file_system_over_a_directory_that_needs_no_verity(tree: str, rsa: Signer) -> None:
-    good = helpers.read(f"{tree}/etc/hosts")
     with helpers.mounted("tmpfs", tree + SERVED_ELSEWHERE, "-t", "tmpfs", "-o", "mode=0755"):
         path = helpers.write(f"{tree}{SERVED_ELSEWHERE}/program", GOOD, 0o755)
         assert verify(tree, rsa).found() == []
         helpers.write(path, EVIL, 0o755)
         assert verify(tree, rsa).found() == [("changed", f"{SERVED_ELSEWHERE}/program")]
-        # Of the size of another file, so that it is hashed, and known.
-        helpers.write(path, good, 0o755)
+        helpers.write(path, OTHERS_CONTENTS, 0o755)
         assert verify(tree, rsa).found() == [("swapped", f"{SERVED_ELSEWHERE}/program")]
 
 
