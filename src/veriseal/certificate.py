@@ -182,10 +182,19 @@ def check_collisions(certificates: Iterable[Certificate]) -> None:
         for identifier, name in (
             (number, "issuer and serial number"),
             (certificate.skid, "subject key identifier"),
+            # Not for the kernel: where several signers are needed, one key must not be two.
+            (key_bytes(certificate.public_key), "key"),
         ):
             other, other_name = seen.setdefault(identifier, (certificate, name))
             if other is not certificate:
                 raise _collision(certificate, other, name, other_name)
+
+
+def key_bytes(key: PublicKey) -> bytes:
+    """The DER of a public key (SubjectPublicKeyInfo): equal for equal keys."""
+    return key.public_bytes(
+        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
 
 
 def _collision(

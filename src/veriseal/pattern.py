@@ -14,6 +14,7 @@ EXCLUSIVE = "exclusive"
 MUTABLE = "mutable"
 
 _NOTHING = re.compile(rb"(?!)")
+_WILDCARDS = re.compile(r"[*?\[]")
 
 
 class Patterns:
@@ -29,9 +30,8 @@ class Patterns:
         components = [_components(text) for text in texts]
         whole = [b"".join(b"/" + _regex(name) for name in names) for names in components]
         self._any = _compile(whole)
-        by_depth = sorted(zip(components, whole, strict=True), key=lambda one: -len(one[0]))
-        # The root itself has depth 1, so that 0 is left for "not covered".
-        self._depths = [(len(names) + 1, _compile([text])) for names, text in by_depth]
+        depths = zip(map(_depth, components), whole, strict=True)
+        self._depths = [(depth, _compile([text])) for depth, text in sorted(depths, reverse=True)]
         ancestors = {
             b"".join(b"/" + _regex(name) for name in names[:count])
             for names in components
@@ -52,6 +52,11 @@ class Patterns:
                 return depth
         return 0
 
+    def literal(self) -> list[bytes]:
+        """The patterns that hold no wildcard: paths as they are."""
+        plain = [text for text in self.texts if not _WILDCARDS.search(text)]
+        return [text.encode("utf-8", "surrogateescape") for text in plain]
+
     def lead_below(self, path: bytes) -> bool:
         """Whether something below ``path`` could match a pattern, though ``path`` does not."""
         return self._ancestors.fullmatch(path) is not None
@@ -60,7 +65,8 @@ class Patterns:
 class Rules:
     """What is exclusive and what may change; of two patterns the longer counts.
 
-    Where both are as long, `MUTABLE` counts: it is named by the builder, never a default.
+    Where both are as long, the one with fewer wildcards counts, and then `MUTABLE`: somebody
+    named it on purpose.
     """
 
     def __init__(self, exclusive: Sequence[str], mutable: Sequence[str]) -> None:
@@ -81,6 +87,13 @@ class Rules:
         if self.exclusive.lead_below(directory):
             return True
         return self.exclusive.cover(directory) and self.kind(directory) == EXCLUSIVE
+
+
+def _depth(names: list[str]) -> int:
+    """Longer is more specific; of two as long, that with fewer wildcards."""
+    literal = sum(1 for name in names if not _WILDCARDS.search(name))
+    # The root itself has 1, so that 0 is left for "not covered".
+    return 1 + len(names) * 4096 + literal
 
 
 def _components(text: str) -> list[str]:

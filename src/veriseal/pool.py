@@ -11,6 +11,7 @@ import os
 import select
 import signal
 import struct
+import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -29,7 +30,7 @@ def processors() -> int:
 
 def run(
     function: Callable[[Task], Any], tasks: Sequence[Task], workers: int | None = None
-) -> Iterator[Any]:
+) -> Generator[Any, None, None]:
     """``function`` of each task, in the order of ``tasks``, computed by forked processes.
 
     Results are what `marshal` takes: None, numbers, text, bytes, and tuples, lists and dicts of
@@ -128,6 +129,9 @@ def _work(
         status = 0
     except BrokenPipeError:
         pass  # the parent is gone, and with it whoever wanted to know
+    except Exception as error:
+        print(f"veriseal: a worker failed: {type(error).__name__}: {error}", file=sys.stderr)
+        sys.stderr.flush()
     finally:
         # Neither the parent's buffers nor its exit handlers are this process's to run.
         os._exit(status)
@@ -141,7 +145,7 @@ def _read(fd: int, size: int) -> bytes:
             raise VerisealError(
                 "worker-died",
                 "a worker process ended before its work was done",
-                remedy="Look in the kernel log for a lack of memory, then run the command again",
+                remedy="Look above and in the kernel log for why, then run the command again",
             )
         data += part
     return bytes(data)

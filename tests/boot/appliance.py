@@ -25,6 +25,9 @@ STRAY = f"{DATA}/stray"
 OTHER = f"{DATA}/other"
 """Manifests that an attacker with the disk may have kept or made."""
 SIGNATURES = f"{DATA}/signatures"
+"""Of the strays."""
+RELEASED = f"{DATA}/release"
+"""What the build wrote."""
 
 # Built from one source; each is a different file.
 SIGNED = ("kiosk", "program", "poweroff", "changed")
@@ -40,8 +43,10 @@ SCRIPTS = {
 }
 CONFIGURATION = """\
 [build]
-exclusive = ["/opt/kiosk"]
-mutable = ["/etc/.updated", "/etc/machine-id", "/home", "/root", "/run", "/tmp", "/var"]
+mutable = [
+    "/etc/.pwd.lock", "/etc/.updated", "/etc/machine-id",
+    "/home", "/root", "/run", "/tmp", "/var",
+]
 """
 # An appliance compiles nothing, tests nothing and makes no initrds.
 LEFT_OUT = (
@@ -121,7 +126,7 @@ def _make(part: Path, scratch: Path, kernel_name: str) -> None:
     _settle(tree)
     _sign_strays(tree, keys)
     _release(tree, keys, scratch / "release", [])
-    shutil.copytree(scratch / "release/signatures", tree / SIGNATURES, dirs_exist_ok=True)
+    shutil.copytree(scratch / "release", tree / RELEASED)
     _other_manifests(tree, keys, scratch)
     root.ext4(part / "image", "2G", tree)
     _enable(part / "image")

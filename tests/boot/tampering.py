@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.boot.appliance import BIN, MANIFEST, OTHER, SIGNATURES, STRAY
+from tests.boot.appliance import BIN, MANIFEST, OTHER, RELEASED, SIGNATURES, STRAY
 from tests.guest.store import GuestError
 from veriseal import merkle
 from veriseal.digest import SHA256
@@ -81,7 +81,8 @@ def write(image: Path, path: str, data: bytes, mode: int = 0o100644) -> None:
 def builtin_signature(image: Path, path: str) -> bytes:
     """The signature of a file on the image."""
     digest = merkle.data_digest(read(image, f"/{path}"), merkle.Parameters(SHA256))
-    return read(image, f"/{SIGNATURES}/{digest.value.hex()}.sig")
+    place = SIGNATURES if path.startswith(STRAY) else f"{RELEASED}/signatures"
+    return read(image, f"/{place}/{digest.value.hex()}.sig")
 
 
 def _remove(image: Path, path: str) -> None:

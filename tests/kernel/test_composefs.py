@@ -222,7 +222,7 @@ def test_a_digest_file_for_each_deployment(
         data = manifest.serialize(statement)
         helpers.write(f"{directory}/{manifest.NAME}", data)
         helpers.write(f"{directory}/{manifest.NAME}.x.sig", helpers.sign(data, rsa))
-    trust = source.Trust([rsa.certificate], 1, ["debian:13"], 1)
+    trust = source.Trust([(None, rsa.certificate)], 1, ["debian:13"], 1)
     for image in made:
         cmdline = f"ro composefs={image.digest.value.hex()}"
         named_digest, _ = composefs.named(cmdline, "")

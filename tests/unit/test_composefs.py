@@ -145,7 +145,7 @@ def test_whatever_is_accepted_every_reader_reads_alike(text: str) -> None:
     if digest is None:
         assert not values
     else:
-        assert digest in (D256, Digest(SHA256, bytes.fromhex(OTHER)))
+        assert digest.value.hex() in text
         for value in values:
             assert value.strip('"').removeprefix("v1-sha256-12:") == digest.value.hex()
     assert not re.search(r"(^|[ \t])\"?ostree\.prepare-root\.composefs=0", text)

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from veriseal import certificate, signature
+from veriseal import certificate, manifest, signature
 from veriseal.build import walk
-from veriseal.digest import SHA512, Algorithm, Digest
+from veriseal.digest import SHA256, SHA512, Algorithm, Digest
 from veriseal.errors import VerisealError
 from veriseal.kernel import verity
 from veriseal.merkle import Parameters, data_digest, file_digest
@@ -108,7 +108,7 @@ class Signer:
         return digest, signature.make(digest, self.key, self.certificate)
 
     def sign_into(self, directory: Path, *files: Path) -> str:
-        directory.mkdir(exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True)
         for file in files:
             digest, der = self.sign(file.read_bytes())
             (directory / f"{digest.value.hex()}.sig").write_bytes(der)
@@ -139,6 +139,66 @@ def test_tree_with_signatures(
     status, _, err = cli(*arguments)
     assert status == 0
     assert err == f"0 enabled, {len(signed)} already, 0 failed, {left}\n"
+
+
+def released(tmp_path: Path, signer: Signer, *files: Path, **values: Any) -> str:
+    """A directory as `veriseal build` writes it, as far as `enable` looks at it."""
+    directory = tmp_path / "release"
+    signer.sign_into(directory / "signatures", *files)
+    signed = {"signed": ("/d0", "/d1"), "mutable": ("/d1/f1",), **values}
+    tree = Digest(SHA256, bytes(32))
+    statement = manifest.Manifest("debian:13", 1, 0, tree, 1, **signed)
+    (directory / "manifest.json").write_bytes(manifest.serialize(statement))
+    return str(directory)
+
+
+def test_of_a_release_only_what_the_manifest_demands(
+    kernel: Kernel, tree: Path, signer: Signer, cli: Cli, tmp_path: Path
+) -> None:
+    files = files_in(tree)
+    (tree / "d1/f1").write_bytes(b"mutable")
+    # The same contents where they may change: an empty lock file, for example.
+    (tree / "d2/same").write_bytes((tree / "d0/f0").read_bytes())
+    os.link(tree / "d2/f2", tree / "d0/second-name")
+    release = released(tmp_path, signer, *files)
+    status, _, err = cli("enable", "--release", release, "--json", str(tree))
+    assert status == 0, err
+    wanted = [*(tree / "d0").iterdir(), *(tree / "d1").iterdir()]
+    wanted.remove(tree / "d1/f1")
+    assert err == f"{len(wanted)} enabled, 0 already, 0 failed\n"
+    assert kernel.count == len(wanted)
+
+
+def test_of_a_release_every_file_must_have_its_signature(
+    kernel: Kernel, tree: Path, signer: Signer, cli: Cli, tmp_path: Path
+) -> None:
+    release = released(tmp_path, signer, *files_in(tree))
+    (tree / "d0/new").write_bytes(b"changed since the build")
+    status, _, err = cli("enable", "--release", release, str(tree))
+    assert status == 1
+    assert "d0/new: there is no signature for this file" in err
+
+
+def test_a_release_has_its_own_parameters(
+    kernel: Kernel, tree: Path, signer: Signer, cli: Cli, tmp_path: Path
+) -> None:
+    parameters = Parameters(SHA512, 1024, b"salt")
+    release = released(tmp_path, signer, signed=("/d0/f3",), parameters=parameters)
+    digest, der = signer.sign((tree / "d0/f3").read_bytes(), parameters)
+    (Path(release) / "signatures" / f"{digest.value.hex()}.sig").write_bytes(der)
+    assert cli("enable", "--release", release, str(tree))[0] == 0
+    assert kernel.count == 1
+
+
+@pytest.mark.parametrize("what", ["two trees", "a file"])
+def test_a_release_is_for_one_tree(
+    kernel: Kernel, tree: Path, signer: Signer, cli: Cli, tmp_path: Path, what: str
+) -> None:
+    release = released(tmp_path, signer)
+    paths = [str(tree), str(tree)] if what == "two trees" else [str(tree / "large")]
+    status, _, err = cli("enable", "--release", release, *paths)
+    assert status == 2
+    assert "--release is for one tree" in err
 
 
 def test_interrupted_run_is_resumed(

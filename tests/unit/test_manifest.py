@@ -205,10 +205,12 @@ def place(tmp_path: Path, signers: list[Signer]) -> Path:
     return tmp_path
 
 
-def load(place: Path, signers: list[Signer], needed: int = 1) -> source.Release:
+def load(
+    place: Path, signers: list[Signer], needed: int = 1, os_name: str | None = None
+) -> source.Release:
     root = os.open(place.parent, os.O_RDONLY)
     directory = source.open_directory(root, place.name, str(place))
-    trust = source.Trust([one for _, one in signers], needed, ["debian", "debian:13"], 7)
+    trust = source.Trust([(os_name, one) for _, one in signers], needed, ["debian", "debian:13"], 7)
     try:
         return source.load(directory, str(place), trust)
     finally:
@@ -307,3 +309,15 @@ def test_two_of_two_are_needed(place: Path, signers: list[Signer]) -> None:
         load(place, signers, needed=2)
     (place / "manifest.json.two.sig").write_bytes(sign(signers[1]))
     assert len(load(place, signers, needed=2).signatures) == 2
+
+
+def test_a_certificate_of_another_release_does_not_count(
+    place: Path, signers: list[Signer]
+) -> None:
+    for name in ("debian:13", "debian"):
+        assert load(place, signers, os_name=name).manifest.os == "debian:13"
+    for name in ("debian:14", "debian:1", "debian:13:x"):
+        with pytest.raises(VerisealError) as caught:
+            load(place, signers, os_name=name)
+        assert caught.value.reason == "manifest-not-signed"
+        assert "of another release" in str(caught.value)

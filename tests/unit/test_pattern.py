@@ -92,6 +92,17 @@ def test_the_longer_pattern_counts() -> None:
     assert rules.kind(b"/home/x") is None
 
 
+def test_of_two_as_long_the_plainer_counts() -> None:
+    rules = Rules(["/etc/systemd"], ["/etc/*"])
+    assert rules.kind(b"/etc/systemd/system/x.service") == EXCLUSIVE
+    assert rules.kind(b"/etc/other") == MUTABLE
+    assert Rules(["/etc/systemd"], ["/etc/systemd"]).kind(b"/etc/systemd/x") == MUTABLE
+
+
+def test_the_patterns_that_are_paths() -> None:
+    assert Patterns(["/a*", "/b", "/c[d]", "/e?/f", "/"]).literal() == [b"/b", b"/"]
+
+
 def test_which_directories_must_be_searched() -> None:
     rules = Rules(["/usr", "/etc/systemd"], ["/usr/share/cache"])
     assert rules.must_be_searched(b"/")

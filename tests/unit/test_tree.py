@@ -6,6 +6,7 @@ import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from veriseal.digest import SHA256, Digest
 from veriseal.errors import VerisealError
 from veriseal.kernel import files, verity
 from veriseal.manifest import Manifest
-from veriseal.tree import check, findings
+from veriseal.tree import check, findings, look
 from veriseal.tree.source import Release
 
 pytestmark = pytest.mark.unit
@@ -28,8 +29,9 @@ def top(tmp_path: Path) -> Path:
     top = tmp_path / "tree"
     for name in ("usr/bin", "usr/lib", "etc/systemd/system", "var/lib", "home"):
         (top / name).mkdir(parents=True)
+    # Of one size: a file that is larger or smaller is not read to find out which it is.
     for name in ("ping", "poweroff", "sh"):
-        (top / "usr/bin" / name).write_bytes(name.encode() * 1000)
+        (top / "usr/bin" / name).write_bytes(name.encode().ljust(8, b".") * 1000)
         (top / "usr/bin" / name).chmod(0o755)
     (top / "bin").symlink_to("usr/bin")
     (top / "usr/lib/empty").write_bytes(b"")
@@ -142,7 +144,7 @@ def hard_link(top: Path) -> None:
 
 
 def change(top: Path) -> None:
-    (top / "usr/bin/ping").write_bytes(b"pong" * 1000)
+    (top / "usr/bin/ping").write_bytes(b"pong...." * 1000)
 
 
 def grow(top: Path) -> None:
@@ -172,6 +174,11 @@ def xdg(top: Path) -> None:
     (top / "var/lib/extensions/evil/usr").mkdir(parents=True)
 
 
+def relink(top: Path) -> None:
+    (top / "bin").unlink()
+    (top / "bin").symlink_to("home")
+
+
 def around(top: Path) -> None:
     (top / "var/lib").rmdir()
     (top / "var/lib").symlink_to("/home")
@@ -192,7 +199,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], list[tuple[str, str]]]] = {
         ("mode", "/usr/bin/sh"), ("mode", "/usr/bin/zsh")]),
     "mode of a directory": (lambda top: (top / "usr").chmod(0o777), [("mode", "/usr")]),
     "mode of the root": (lambda top: top.chmod(0o777), [("mode", "/")]),
-    "link target": (lambda top: [(top / "bin").unlink(), (top / "bin").symlink_to("home")], [
+    "link target": (relink, [
         ("target", "/bin")]),
     "unit": (lambda top: (top / "etc/systemd/system/foo.service").write_text(""), [
         ("added", "/etc/systemd/system/foo.service")]),
@@ -293,7 +300,7 @@ def test_a_file_system_whose_word_does_not_count_is_read(
 
 
 def test_what_the_kernel_measures_counts(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    digest = merkle.data_digest(b"ping" * 1000, merkle.Parameters())
+    digest = merkle.data_digest(b"ping...." * 1000, merkle.Parameters())
     monkeypatch.setattr(files, "filesystem_type", lambda _fd: files.EXT4)
     monkeypatch.setattr(verity, "measure_raw", lambda _fd: verity.raw_digest(digest))
     result = look_at(top, release(top, signed=("/",)))
@@ -306,7 +313,7 @@ def test_what_the_kernel_measures_counts(top: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_revoked_digest(top: Path) -> None:
-    revoked = merkle.data_digest(b"ping" * 1000, merkle.Parameters())
+    revoked = merkle.data_digest(b"ping...." * 1000, merkle.Parameters())
     assert found(top, release(top, revoked=(revoked,))) == [("revoked", "/usr/bin/ping")]
 
 
@@ -335,7 +342,7 @@ def test_the_owner_is_compared(top: Path) -> None:
     one = release(top)
     uid, gid = os.getuid(), os.getgid()
     text = one.tree_list.replace(
-        f" 4000 100755 1 {uid} {gid} ".encode(), f" 4000 100755 1 {uid + 1} {gid} ".encode(), 1
+        f" 8000 100755 1 {uid} {gid} ".encode(), f" 8000 100755 1 {uid + 1} {gid} ".encode(), 1
     )
     assert found(top, one._replace(tree_list=text)) == [("owner", "/usr/bin/ping")]
 
@@ -358,7 +365,7 @@ def test_a_directory_that_cannot_be_opened_is_a_finding(
 
 def test_a_list_without_digests_cannot_be_used(top: Path) -> None:
     one = release(top)
-    digest = merkle.data_digest(b"ping" * 1000, merkle.Parameters()).value.hex().encode()
+    digest = merkle.data_digest(b"ping...." * 1000, merkle.Parameters()).value.hex().encode()
     with pytest.raises(VerisealError) as caught:
         look_at(top, one._replace(tree_list=one.tree_list.replace(digest, b"-")))
     assert caught.value.reason == "bad-tree-list"
@@ -370,6 +377,86 @@ def test_every_kind_can_be_said() -> None:
         assert "\n" not in str(finding)
         assert finding.as_json()["kind"] == kind
     assert findings.summary([]) == "no findings"
+
+
+def test_a_file_of_another_size_is_not_read(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = release(top)
+    os.truncate(top / "usr/bin/ping", 1 << 40)
+    real = merkle.file_digest
+
+    def digest(fd: int, size: int, *more: Any) -> Digest:
+        assert size < 1 << 20
+        return real(fd, size, *more)
+
+    monkeypatch.setattr(merkle, "file_digest", digest)
+    assert found(top, one) == [("changed", "/usr/bin/ping")]
+
+
+def test_thousands_of_added_files_are_not_thousands_of_findings(top: Path) -> None:
+    one = release(top)
+    for number in range(500):
+        (top / f"usr/lib/{number:03}").touch()
+    result = look_at(top, one)
+    assert len(result.findings) == look._MOST_ADDED + 1
+    assert result.findings[-1].found == "more than 100 entries"
+
+
+def test_a_name_that_no_listing_shows(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = release(top)
+    (top / "etc/ld.so.preload").write_text("")
+    real = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda fd: [n for n in real(fd) if "preload" not in n])
+    # A pattern with a wildcard cannot be looked up, its own name can.
+    assert found(top, one) == []
+    literal = one.manifest._replace(exclusive=(*EXCLUSIVE, "/etc/ld.so.preload"))
+    assert found(top, one._replace(manifest=literal)) == [("added", "/etc/ld.so.preload")]
+
+
+def test_a_name_that_is_looked_up_may_be_a_link(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = release(top)
+    literal = one.manifest._replace(exclusive=(*EXCLUSIVE, "/etc/x", "/bin/x", "/etc/fstab"))
+    (top / "etc/x").symlink_to("nowhere")
+    real = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda fd: [n for n in real(fd) if n != "x"])
+    assert found(top, one._replace(manifest=literal)) == [("added", "/etc/x")]
+
+
+def test_a_name_that_is_listed_twice(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = release(top)
+    real = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda fd: [n for n in real(fd) for _ in range(2)])
+    assert ("corrupt", "/usr/bin") in found(top, one)
+
+
+def test_a_file_system_that_complains_meanwhile(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = iter([{"vda": 1, "vdb": 0}, {"vda": 1, "vdb": 2}])
+    monkeypatch.setattr(files, "ext4_complaints", lambda: next(counts))
+    (finding,) = look_at(top, release(top)).findings
+    assert finding.kind == "corrupt"
+    assert finding.found == "2 complaints about vdb, see the kernel log"
+
+
+def test_complaints_are_read_from_sysfs(tmp_path: Path) -> None:
+    for name, text in (("errors_count", "3\n"), ("warning_count", "4\n")):
+        (tmp_path / "vda").mkdir(exist_ok=True)
+        (tmp_path / "vda" / name).write_text(text)
+    (tmp_path / "features").mkdir()
+    assert files.ext4_complaints(str(tmp_path)) == {"vda": 7, "features": 0}
+    assert files.ext4_complaints(str(tmp_path / "none")) == {}
+
+
+def test_the_manifest_of_an_image(top: Path) -> None:
+    one = release(top)
+    image = one.manifest._replace(tree=None, image=Digest(SHA256, bytes(32)))
+    with pytest.raises(VerisealError) as caught:
+        look_at(top, one._replace(manifest=image))
+    assert caught.value.reason == "other-kind"
+
+
+def test_a_long_value_is_cut() -> None:
+    finding = findings.Finding("xattr", b"/a", "x" * 100000, "y")
+    assert len(str(finding)) < 1000
+    assert len(finding.as_json()["expected"]) < 300
 
 
 def test_progress_reaches_the_end(top: Path) -> None:

@@ -60,7 +60,7 @@ def newest(root: str = "/") -> int:
     settings, os_release = policy.load(), osrelease.read()
     planned = plan.make(settings, os_release)
     trust = source.Trust(
-        [release.certificate for release in planned.releases],
+        [(release.os, release.certificate) for release in planned.releases],
         settings.signatures_needed,
         voa.os_identifiers(os_release),
         known,
@@ -72,14 +72,20 @@ def newest(root: str = "/") -> int:
 
 
 def _booted() -> int:
-    """The floor of this boot, or 0 outside of one."""
+    """The newest version that this boot knows, or 0 if it was not by the agent.
+
+    Raises VerisealError: a report that cannot be read may hide a rollback.
+    """
     try:
-        tree = report.read().get("tree")
-    except VerisealError:
-        return 0
-    if not isinstance(tree, dict):
-        return 0
-    return max(int(tree.get("version") or 0), int(tree.get("floor") or 0))
+        booted = report.read()
+    except VerisealError as error:
+        if error.reason == "no-boot-report":
+            return 0
+        raise
+    tree = booted.get("tree")
+    version = tree.get("version") if isinstance(tree, dict) else 0
+    known = [one for one in (booted.get("floor"), version) if type(one) is int]
+    return max([0, *known])
 
 
 def _bad(path: str, problem: str) -> VerisealError:

@@ -3,9 +3,9 @@
 It runs after the root file system is mounted and before anything of it is read or entered.
 """
 
+import json
 import os
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from veriseal import journal, osrelease, policy, report, table, trusted, voa
@@ -16,7 +16,7 @@ from veriseal.certificate import Certificate
 from veriseal.digest import Digest
 from veriseal.errors import VerisealError
 from veriseal.kernel import mounts
-from veriseal.pattern import Rules
+from veriseal.pattern import Patterns, Rules
 from veriseal.policy import Policy
 from veriseal.report import State
 from veriseal.tree import check, findings, source
@@ -46,6 +46,8 @@ def run(say: Say, warn: Say) -> dict[str, Any]:
     body = report.read()
     mode = "enforce"
     try:
+        # Also where nothing else is accepted: the next initrd goes by it.
+        body["floor"] = floor.read()
         settings = policy.load()
         mode = settings.mode
         result, rows = _verify(settings, state, body, _said(step, mode))
@@ -89,7 +91,7 @@ def _verify(settings: Policy, state: State, body: dict[str, object], step: Step)
 
 def _certificates(
     settings: Policy, os_release: dict[str, str], state: State, body: dict[str, object]
-) -> list[Certificate]:
+) -> list[tuple[str | None, Certificate]]:
     """The certificates that count: the initrd's, which must be those that were enrolled."""
     planned = plan.make(settings, os_release)
     if state.keyring == report.SEALED:
@@ -104,7 +106,7 @@ def _certificates(
             found=state.keyring,
             remedy="See what veriseal-seal.service says: journalctl -b -u veriseal-seal",
         )
-    return [release.certificate for release in planned.releases]
+    return [(release.os, release.certificate) for release in planned.releases]
 
 
 def _verify_tree(settings: Policy, trust: source.Trust, step: Step) -> Verified:
@@ -113,7 +115,7 @@ def _verify_tree(settings: Policy, trust: source.Trust, step: Step) -> Verified:
     directory = source.open_directory(root, statement.DIRECTORY, shown)
     release = _load(directory, shown, trust, step)
     checked = check.check(root, release, settings.verity == "all")
-    covered, beyond = mounted_below(SYSROOT, checked.directories, checked.rows)
+    covered, beyond = mounted_below(SYSROOT, checked, Patterns(release.manifest.mutable))
     for point in beyond:
         step(journal.VERIFY_NOT_COVERED, f"not covered: what is mounted at {point}", journal.NOTICE)
     for finding in checked.findings[:MOST_FINDINGS]:
@@ -125,7 +127,7 @@ def _verify_tree(settings: Policy, trust: source.Trust, step: Step) -> Verified:
     result = {
         **_about(release, trust, settings),
         **checked.as_json(),
-        "findings": [one.as_json() for one in checked.findings[:MOST_FINDINGS]],
+        "findings": _reported(checked.findings),
         "summary": text,
         "mounts": covered,
         "not_covered": beyond,
@@ -167,23 +169,23 @@ def _verify_image(settings: Policy, trust: source.Trust, step: Step) -> dict[str
 
 
 def mounted_below(
-    root: str, listed: set[bytes], files: Sequence[tuple[bytes, Digest]] = ()
+    root: str, checked: check.Result, mutable: Patterns
 ) -> tuple[list[str], list[str]]:
     """What is mounted in the tree at ``root``: what the check saw through, and what it did not.
 
-    ``listed`` are the directories of the list, ``files`` what was accepted: what is mounted over
-    one of these, or holds any of both, was compared with the list like the rest. Paths are as
-    seen in the tree. Raises as `mounts.at`.
+    What is mounted over a listed file, or holds anything that is listed, was compared with the
+    list like the rest, unless it may change by design. Paths are as seen in the tree.
+    Raises as `mounts.at`.
     """
     covered: list[str] = []
     beyond: list[str] = []
     for point in composefs.mounted_inside(mounts.read(), root):
         path = os.fsencode(point)
         below = path + b"/"
-        seen = any(one.startswith(below) for one in listed) or any(
-            one == path or one.startswith(below) for one, _ in files
+        listed = any(one.startswith(below) for one in checked.directories) or any(
+            one == path or one.startswith(below) for one, _ in checked.rows
         )
-        (covered if seen else beyond).append(point)
+        (covered if listed and not mutable.cover(path) else beyond).append(point)
     return covered, beyond
 
 
@@ -214,6 +216,19 @@ def _about(release: source.Release, trust: source.Trust, settings: Policy) -> di
 def _named(release: source.Release) -> str:
     signers = ", ".join(one.signer.subject for one in release.signatures)
     return f"{release.manifest.os} version {release.manifest.version}, signed by {signers}"
+
+
+def _reported(found: list[findings.Finding]) -> list[dict[str, str]]:
+    """As many findings as the report has room for."""
+    shown: list[dict[str, str]] = []
+    room = report.MAX_SIZE // 2
+    for one in found[:MOST_FINDINGS]:
+        values = one.as_json()
+        room -= len(json.dumps(values, indent=2))
+        if room < 0:
+            break
+        shown.append(values)
+    return shown
 
 
 def _show(result: dict[str, Any], mode: str, warn: Say) -> None:

@@ -1,8 +1,9 @@
 """Digests of many files, and of large ones, on all processors; and what is done with each."""
 
+import contextlib
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 from veriseal import pool
@@ -58,7 +59,7 @@ def digest_of(path: str, compute: Compute) -> Digest:
 
 def each(
     paths: Sequence[str], parameters: Parameters, act: Act, on_part: OnPart | None = None
-) -> Iterator[tuple[str, Any | VerisealError]]:
+) -> Generator[tuple[str, Any | VerisealError], None, None]:
     """Call ``act`` on each of ``paths``. Yields each with its result or its error, in order.
 
     ``act`` runs in a worker process. It is called once more, here, when a file is so large that
@@ -83,10 +84,12 @@ def each(
         return _outcome(act, path, compute)
 
     batches = _batched(paths)
-    for batch, outcomes in zip(batches, pool.run(work, batches), strict=True):
-        for path, outcome in zip(batch, outcomes, strict=True):
-            kind, value = alone(path) if outcome[0] == "large" else outcome
-            yield path, value if kind == "done" else _error_from(value)
+    # Closed at once, also when the caller stops early: its workers end with it.
+    with contextlib.closing(pool.run(work, batches)) as results:
+        for batch, outcomes in zip(batches, results, strict=True):
+            for path, outcome in zip(batch, outcomes, strict=True):
+                kind, value = alone(path) if outcome[0] == "large" else outcome
+                yield path, value if kind == "done" else _error_from(value)
 
 
 def shared_digest(

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from veriseal.build import files
-from veriseal.certificate import Certificate
+from veriseal.certificate import Certificate, key_bytes
 from veriseal.errors import VerisealError
 from veriseal.signature import PrivateKey
 
@@ -82,7 +82,7 @@ def load(path: str, passphrase: Callable[[], bytes | None]) -> PrivateKey:
 
 def check_match(key: PrivateKey, key_path: str, certificate: Certificate) -> None:
     """Raise VerisealError (``key-mismatch``) unless ``key`` is that of ``certificate``."""
-    if _public_bytes(key.public_key()) != _public_bytes(certificate.public_key):
+    if key_bytes(key.public_key()) != key_bytes(certificate.public_key):
         raise VerisealError(
             "key-mismatch",
             f"not the private key of {certificate.path}",
@@ -90,12 +90,6 @@ def check_match(key: PrivateKey, key_path: str, certificate: Certificate) -> Non
             expected=f"the key of {certificate.subject}",
             remedy="Give the two files that were made together",
         )
-
-
-def _public_bytes(key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey) -> bytes:
-    return key.public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
 
 
 def _unsupported(path: str, found: str) -> VerisealError:

@@ -3,6 +3,7 @@
 Of a composefs image there is no list: its one digest stands for the whole tree.
 """
 
+import contextlib
 import os
 import struct
 from collections.abc import Iterator, Sequence
@@ -92,14 +93,14 @@ def entries(
             state = _sign(digest, by, os.path.join(directory, name_by_digest(digest)))
         return scan.lines(node, digest, content, xattrs), state
 
-    outcomes = each(list(by_host), statement.parameters, act, on_part)
-    for node, (_, outcome) in zip(nodes, outcomes, strict=True):
-        if isinstance(outcome, VerisealError):
-            if outcome.reason == signer.FAILED:
-                raise outcome
-            yield node, outcome
-        else:
-            yield node, Listed(*outcome)
+    with contextlib.closing(each(list(by_host), statement.parameters, act, on_part)) as outcomes:
+        for node, (_, outcome) in zip(nodes, outcomes, strict=True):
+            if isinstance(outcome, VerisealError):
+                if outcome.reason == signer.FAILED:
+                    raise outcome
+                yield node, outcome
+            else:
+                yield node, Listed(*outcome)
 
 
 def write(out: str, lines: Sequence[bytes], statement: Manifest, by: Signer) -> Written:

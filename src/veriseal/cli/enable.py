@@ -2,10 +2,11 @@
 
 import argparse
 import json
+import os
 import sys
 
-from veriseal import certificate, pem
-from veriseal.build import files, walk
+from veriseal import certificate, manifest, pem
+from veriseal.build import files, release, walk
 from veriseal.build.enable import (
     ALREADY,
     ENABLED,
@@ -18,8 +19,15 @@ from veriseal.build.sign import SUFFIX
 from veriseal.cli import parameters
 from veriseal.cli.progress import Progress
 from veriseal.errors import UsageError, VerisealError
+from veriseal.merkle import Parameters
+from veriseal.pattern import MUTABLE, Patterns
 
 _EPILOG = """\
+With --release, DIR is what veriseal build wrote for the tree PATH: what its manifest demands
+verity of is enabled, with its parameters, and nothing else. Each such file must have its
+signature in DIR/signatures. Otherwise a file is enabled if there is a signature of its contents,
+wherever it is; of an empty file, too.
+
 A file named on the command line must have a signature; in a directory, files without one are
 left as they are and counted. Directories are walked without following symbolic links or leaving
 the file system. What is already enabled, with the same digest and signature, counts as done: run
@@ -33,6 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--signature", metavar="SIG", help="of the one PATH, a file")
     where.add_argument("--signatures", metavar="DIR", help="signatures named by digest")
+    where.add_argument("--release", metavar="DIR", help="what veriseal build wrote for PATH")
     where.add_argument("--unsigned", action="store_true", help="enable without signatures")
     parser.add_argument(
         "--cert", metavar="FILE", help="refuse, before it is touched, what this did not sign"
@@ -48,6 +57,8 @@ def run(options: argparse.Namespace) -> int:
     chosen = parameters.of(options)
     signatures = _signatures(options)
     found = walk.find(options.paths)
+    if options.release is not None:
+        chosen = _only_demanded(found, options)
     if options.signature is not None and (len(options.paths) > 1 or found.inside):
         raise UsageError("--signature is for one file", remedy="For several: --signatures")
 
@@ -62,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
 
     counts = {ENABLED: 0, ALREADY: 0, WITHOUT_SIGNATURE: 0, "failed": 0}
     report: list[dict[str, object]] = []
-    must = set(found.named)
+    must = {*found.named, *(found.inside + found.again if options.release else ())}
     with Progress(len(found.named) + len(found.inside) + len(found.again)) as progress:
 
         def failed(path: str | None, error: VerisealError) -> None:
@@ -108,12 +119,38 @@ def _signatures(options: argparse.Namespace) -> Signatures:
         if options.unsigned:
             raise UsageError("--cert and --unsigned exclude each other")
         signer = certificate.load(files.read(options.cert, pem.MAX_FILE_SIZE), options.cert)
+    directory = options.signatures
+    if options.release is not None:
+        directory = os.path.join(options.release, release.SIGNATURES)
     return Signatures(
         file=options.signature,
-        directory=options.signatures,
-        beside=not (options.unsigned or options.signature or options.signatures),
+        directory=directory,
+        beside=not (options.unsigned or options.signature or directory),
         certificate=signer,
     )
+
+
+def _only_demanded(found: walk.Found, options: argparse.Namespace) -> Parameters:
+    """Leave in ``found`` what the release's manifest demands verity of; its parameters."""
+    if len(options.paths) != 1 or found.named:
+        raise UsageError("--release is for one tree", remedy="Give its root directory")
+    tree = options.paths[0].rstrip("/")
+    path = os.path.join(options.release, manifest.NAME)
+    statement = manifest.parse(files.read(path, manifest.MAX_SIZE), path)
+    signed, rules = Patterns(statement.signed), manifest.rules(statement)
+    seen: set[tuple[int, int]] = set()
+    inside: list[str] = []
+    again: list[str] = []
+    # The first name may not be demanded, and a further one be.
+    for one in found.inside + found.again:
+        at = os.fsencode(one.removeprefix(tree))
+        if signed.cover(at) and rules.kind(at) != MUTABLE:
+            status = os.lstat(one)
+            identity = (status.st_dev, status.st_ino)
+            (again if identity in seen else inside).append(one)
+            seen.add(identity)
+    found.inside, found.again = inside, again
+    return statement.parameters
 
 
 def _summary(counts: dict[str, int]) -> None:

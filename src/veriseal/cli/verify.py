@@ -66,8 +66,6 @@ def run(options: argparse.Namespace) -> int:
     release = source.load(directory, shown, trust)
     if options.without_verity:
         release = release._replace(manifest=release.manifest._replace(signed=()))
-    if release.manifest.tree is None:
-        raise UsageError(f"{release.path} is of an image, not of a tree")
     with Progress(0, unit="entry") as progress:
         result = check.check(root, release, options.all_verity, progress.reach)
     about = f"{release.manifest.os} version {release.manifest.version}"
@@ -92,17 +90,17 @@ def _trust(options: argparse.Namespace) -> source.Trust:
     settings = policy.load()
     os_release = osrelease.read()
     names = [options.os] if options.os is not None else voa.os_identifiers(os_release)
-    certificates: list[Certificate]
+    signers: list[tuple[str | None, Certificate]]
     if options.cert:
-        certificates = [certificate.load(_contents(path), path) for path in options.cert]
+        signers = [(None, certificate.load(_contents(path), path)) for path in options.cert]
+        certificate.check_collisions(one for _, one in signers)
     else:
-        planned = plan.make(settings, os_release)
-        certificates = [release.certificate for release in planned.releases]
+        signers = [(one.os, one.certificate) for one in plan.make(settings, os_release).releases]
     needed = options.signatures_needed
     needed = settings.signatures_needed if needed is None else needed
     if needed < 1:
         raise UsageError("--signatures-needed: at least 1")
-    return source.Trust(certificates, needed, names, options.at_least)
+    return source.Trust(signers, needed, names, options.at_least)
 
 
 def _contents(path: str) -> bytes:

@@ -79,6 +79,28 @@ def open_beneath(directory: int, path: bytes, flags: int) -> int:
     return int(fd)
 
 
+def ext4_complaints(directory: str = "/sys/fs/ext4") -> dict[str, int]:
+    """Errors and warnings of each mounted ext4, by the name of its device: ext4(5), sysfs.
+
+    Errors are counted over the life of the file system, warnings since it was mounted.
+    """
+    counts: dict[str, int] = {}
+    try:
+        devices = os.listdir(directory)
+    except FileNotFoundError:
+        return counts
+    for device in devices:
+        total = 0
+        for name in ("errors_count", "warning_count"):
+            try:
+                with open(f"{directory}/{device}/{name}", "rb") as file:
+                    total += int(file.read())
+            except FileNotFoundError:
+                continue  # /sys/fs/ext4/features, or unmounted just now
+        counts[device] = total
+    return counts
+
+
 def reopen(location: int) -> int:
     """Open what ``location`` (from `open_location`) refers to for reading: the same inode.
 

@@ -1,16 +1,17 @@
 """The check of a whole tree, shared among processes, and what it comes to."""
 
-import io
 import os
-import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from typing import NamedTuple
 
-from veriseal import dump, pool
+from veriseal import pool
 from veriseal.digest import Digest
-from veriseal.manifest import TREE_LIST
+from veriseal.kernel import files
+from veriseal.tree import hidden
+from veriseal.tree import listed as listing
 from veriseal.tree.findings import Finding
-from veriseal.tree.look import Found, Look, expected_digest
+from veriseal.tree.listed import Directory, Listed
+from veriseal.tree.look import Found, Look
 from veriseal.tree.source import Release
 
 OnPart = Callable[[int, int], None]
@@ -57,11 +58,6 @@ class Result(NamedTuple):
         }
 
 
-class _Directory(NamedTuple):
-    own: dump.Entry
-    entries: list[dump.Entry]
-
-
 def check(
     root: int, release: Release, verity_for_all: bool, on_part: OnPart | None = None
 ) -> Result:
@@ -69,16 +65,16 @@ def check(
 
     With ``verity_for_all`` no file is read in place of being measured.
 
-    Raises VerisealError ``bad-tree-list``: a signed list that cannot be used. What is wrong with
-    the tree itself is in the result.
+    Raises VerisealError ``bad-tree-list``, ``other-kind``: a signed manifest that cannot be used.
+    What is wrong with the tree itself is in the result.
     """
-    directories = list(_grouped(release))
-    total = sum(1 + len(one.entries) for one in directories)
-    batches = _batched(directories)
-    sizes = {entry.size for one in directories for entry in one.entries}
+    listed = listing.read(release)
+    complaints = files.ext4_complaints()
+    total = len(listed)
+    batches = _batched(list(listed.directories.values()))
 
-    def work(batch: Sequence[_Directory]) -> tuple[object, ...]:
-        look = Look(root, release.manifest, sizes, verity_for_all)
+    def work(batch: Sequence[Directory]) -> tuple[object, ...]:
+        look = Look(root, release.manifest, listed.digests, verity_for_all)
         for one in batch:
             look.directory(one.own, one.entries)
         counts = (look.measured, look.hashed, look.hashed_bytes, look.hashed_seconds)
@@ -95,39 +91,22 @@ def check(
         done += sum(1 + len(one.entries) for one in batch)
         if on_part is not None:
             on_part(done, total)
-    places = _places(directories, release) if found else {}
-    results = [_finding(one, places) for one in found]
+    results = _findings(found, listed)
     results += _unexplained(unopened, results)
-    rows = _rows(directories, release, {one.path for one in results}, unopened)
-    names = {one.own.path for one in directories}
-    missed = sum(len(one.entries) for one in directories if one.own.path in unopened)
+    known = {one.path for one in results}
+    results += hidden.by_name(root, release.manifest, {*known, *_paths(listed)})
+    results += hidden.complaints(complaints)
+    rows = _rows(listed, known, unopened)
+    missed = sum(len(listed.directories[path].entries) for path in unopened)
     measured, hashed, hashed_bytes = (int(one) for one in sums[:3])
-    return Result(results, total, measured, hashed, hashed_bytes, sums[3], missed, rows, names)
+    return Result(
+        results, total, measured, hashed, hashed_bytes, sums[3], missed, rows,
+        set(listed.directories),
+    )  # fmt: skip
 
 
-def _grouped(release: Release) -> Iterator[_Directory]:
-    """The directories of the list, each with what is directly in it.
-
-    A hard link is an entry like any other: what it must be is what its target must be.
-    """
-    path = os.path.join(os.path.dirname(release.path), TREE_LIST)
-    directories: dict[bytes, _Directory] = {}
-    others: dict[bytes, dump.Entry] = {}
-    for entry in dump.parse(io.BytesIO(release.tree_list), path):
-        if entry.hardlink:
-            entry = others[entry.payload or b""]._replace(path=entry.path)
-        elif stat.S_ISDIR(entry.mode):
-            directories[entry.path] = _Directory(entry, [])
-        else:
-            others[entry.path] = entry
-        if entry.path != b"/":
-            parent = entry.path.rpartition(b"/")[0] or b"/"
-            directories[parent].entries.append(entry)
-    yield from directories.values()
-
-
-def _batched(directories: Sequence[_Directory]) -> list[list[_Directory]]:
-    batches: list[list[_Directory]] = [[]]
+def _batched(directories: Sequence[Directory]) -> list[list[Directory]]:
+    batches: list[list[Directory]] = [[]]
     size = 0
     for one in directories:
         batches[-1].append(one)
@@ -138,15 +117,18 @@ def _batched(directories: Sequence[_Directory]) -> list[list[_Directory]]:
     return batches
 
 
-def _places(directories: Sequence[_Directory], release: Release) -> dict[bytes, bytes]:
-    """Where each digest belongs: the first path that has it."""
+def _paths(listed: Listed) -> Iterator[bytes]:
+    for one in listed.directories.values():
+        yield one.own.path
+        yield from (entry.path for entry in one.entries)
+
+
+def _findings(found: list[Found], listed: Listed) -> list[Finding]:
     places: dict[bytes, bytes] = {}
-    for one in directories:
-        for entry in one.entries:
-            if stat.S_ISREG(entry.mode):
-                digest = expected_digest(entry, release.manifest.parameters)
-                places.setdefault(digest.value, entry.path)
-    return places
+    if found:
+        for path, digest in listed.digests.items():
+            places.setdefault(digest.value, path)
+    return [_finding(one, places) for one in found]
 
 
 def _finding(found: Found, places: dict[bytes, bytes]) -> Finding:
@@ -169,15 +151,10 @@ def _unexplained(unopened: dict[bytes, int], findings: list[Finding]) -> Iterato
 
 
 def _rows(
-    directories: Sequence[_Directory],
-    release: Release,
-    bad: set[bytes],
-    unopened: dict[bytes, int],
+    listed: Listed, bad: Container[bytes], unopened: Container[bytes]
 ) -> list[tuple[bytes, Digest]]:
     return [
-        (entry.path, expected_digest(entry, release.manifest.parameters))
-        for one in directories
-        if one.own.path not in unopened
-        for entry in one.entries
-        if stat.S_ISREG(entry.mode) and entry.path not in bad
+        (path, digest)
+        for path, digest in listed.digests.items()
+        if path not in bad and (path.rpartition(b"/")[0] or b"/") not in unopened
     ]

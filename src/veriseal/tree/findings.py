@@ -27,6 +27,9 @@ _PROBLEMS = {
 }
 KINDS = tuple(_PROBLEMS)
 
+_LONGEST = 200
+"""Characters of a value that is shown: attributes can be 64 KiB, and a disk full of them."""
+
 
 class Finding(NamedTuple):
     """One difference between a tree and its manifest.
@@ -53,7 +56,7 @@ class Finding(NamedTuple):
             what = "it is" if self.kind == "swapped" else f"{text}; it is"
             text = f"{what} {printable(os.fsdecode(self.place))} of this release"
         details = [
-            f"{name} {printable(value)}"
+            f"{name} {printable(_cut(value) or '')}"
             for name, value in (("expected", self.expected), ("found", self.found))
             if value is not None
         ]
@@ -67,12 +70,16 @@ class Finding(NamedTuple):
         values = {
             "kind": self.kind,
             "path": os.fsdecode(self.path),
-            "expected": self.expected,
-            "found": self.found,
+            "expected": _cut(self.expected),
+            "found": _cut(self.found),
             "place": None if self.place is None else os.fsdecode(self.place),
             "problem": self.sentence(),
         }
         return {name: value for name, value in values.items() if value is not None}
+
+
+def _cut(value: str | None) -> str | None:
+    return value if value is None or len(value) <= _LONGEST else f"{value[:_LONGEST]}..."
 
 
 def summary(findings: list[Finding]) -> str:

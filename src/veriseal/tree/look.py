@@ -1,15 +1,15 @@
 """Looking at one directory of a tree: what the kernel says of each entry, against the list.
 
-No symbolic link is followed and nothing but regular files is opened: who has the disk can put a
-device or a FIFO in a file's place. Each directory is reached from the tree's root through
-directories alone; each entry is then taken from that one directory.
+No symbolic link is followed and nothing is opened but directories and regular files: who has the
+disk can put a device or a FIFO in a file's place. Each directory is reached from the tree's root
+through directories alone; each entry is then taken from that one directory.
 """
 
 import errno
 import os
 import stat
 import time
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from veriseal import dump, merkle
 from veriseal.digest import Digest
@@ -24,6 +24,8 @@ Found = tuple[str, bytes, str | None, str | None, bytes | None]
 _NO_VERITY = (errno.ENODATA, errno.ENOTTY, errno.EOPNOTSUPP)
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _CHECKED_XATTRS = ("security.", "system.posix_acl_")
+_MOST_ADDED = 100
+"""Findings of one directory; a disk has room for millions."""
 _TYPES = {
     stat.S_IFREG: "a regular file",
     stat.S_IFDIR: "a directory",
@@ -33,20 +35,6 @@ _TYPES = {
     stat.S_IFIFO: "a FIFO",
     stat.S_IFSOCK: "a socket",
 }
-
-
-def expected_digest(entry: dump.Entry, parameters: merkle.Parameters) -> Digest:
-    """The digest that a regular file of the list must have. Raises VerisealError."""
-    if entry.digest is not None:
-        return Digest(parameters.algorithm, entry.digest)
-    if entry.content is None and entry.size:
-        raise VerisealError(
-            "bad-tree-list",
-            "a regular file without a digest",
-            path=os.fsdecode(entry.path),
-            remedy="Make the list with: veriseal build",
-        )
-    return merkle.data_digest(entry.content or b"", parameters)
 
 
 class Look:
@@ -61,9 +49,13 @@ class Look:
     """
 
     def __init__(
-        self, root: int, manifest: Manifest, sizes: Container[int], verity_for_all: bool
+        self,
+        root: int,
+        manifest: Manifest,
+        digests: Mapping[bytes, Digest],
+        verity_for_all: bool,
     ) -> None:
-        """``root`` is open on the tree's root directory; ``sizes`` are those of the listed files.
+        """``root`` is open on the tree's root directory; ``digests`` are those of the list.
 
         With ``verity_for_all`` no file is read in place of being measured.
         """
@@ -72,7 +64,7 @@ class Look:
         self.measured = self.hashed = self.hashed_bytes = 0
         self.hashed_seconds = 0.0
         self._root = root
-        self._sizes = sizes
+        self._digests = digests
         self._parameters = manifest.parameters
         self._rules = rules(manifest)
         self._verity = Patterns(["/"] if verity_for_all else manifest.signed)
@@ -151,14 +143,14 @@ class Look:
 
     def _contents(self, fd: int, entry: dump.Entry, status: os.stat_result) -> None:
         path = entry.path
-        expected = expected_digest(entry, self._parameters)
+        expected = self._digests[path]
         raw = self._measured(fd, status.st_dev)
         if raw is None:
             if self._verity.cover(path):
                 self._add("no-verity", path)
                 return
-            if status.st_size != entry.size and status.st_size not in self._sizes:
-                # No file of this release: its digest would not say which.
+            if status.st_size != entry.size:
+                # Not read: the disk's owner could have us read for days.
                 self._add("changed", path, f"{entry.size} bytes", f"{status.st_size} bytes")
                 return
             found = self._hash(fd, status.st_size, path)
@@ -239,10 +231,19 @@ class Look:
 
     def _search(self, directory: int, path: bytes, listed: set[bytes]) -> None:
         """Find what is in ``directory`` and not in the list."""
-        present = {os.fsencode(name) for name in os.listdir(directory)}
+        names = [os.fsencode(name) for name in os.listdir(directory)]
+        present = set(names)
+        if len(present) != len(names):
+            # One name may hide another: see `hidden`.
+            self._add("corrupt", path, None, "a name that is listed twice")
+        added = 0
         for name in sorted(present - listed):
             child = path + b"/" + name if path != b"/" else path + name
             if self._rules.kind(child) == EXCLUSIVE:
+                added += 1
+                if added > _MOST_ADDED:
+                    self._add("added", path, None, f"more than {_MOST_ADDED} entries")
+                    return
                 self._add("added", child, None, *self._what(directory, name))
             elif self._rules.exclusive.lead_below(child):
                 self._unlisted(directory, name, child)
@@ -263,7 +264,7 @@ class Look:
         """What an added file is, as far as it can be told."""
         try:
             status = os.stat(name, dir_fd=directory, follow_symlinks=False)
-            kind = _TYPES.get(stat.S_IFMT(status.st_mode), "something")
+            kind = _type(status.st_mode)
             if not stat.S_ISREG(status.st_mode):
                 return kind, None
             fd = os.open(name, _FILE, dir_fd=directory)
@@ -277,8 +278,7 @@ class Look:
             return f"something that cannot be opened: {error.strerror}", None
 
     def _other_type(self, entry: dump.Entry, status: os.stat_result) -> None:
-        wanted, found = (_TYPES.get(stat.S_IFMT(m), "?") for m in (entry.mode, status.st_mode))
-        self._add("type", entry.path, wanted, found)
+        self._add("type", entry.path, _type(entry.mode), _type(status.st_mode))
 
     def _unreadable(self, path: bytes, error: OSError) -> None:
         kind = "corrupt" if error.errno in (errno.EIO, errno.EUCLEAN) else "unreadable"
@@ -296,6 +296,10 @@ class Look:
 
 
 _OPEN_KINDS = ("unsigned", "not-enrolled", "signature-mismatch", "malformed-signature", "corrupt")
+
+
+def _type(mode: int) -> str:
+    return _TYPES.get(stat.S_IFMT(mode), "an unknown type")
 
 
 def _device(number: int) -> str:

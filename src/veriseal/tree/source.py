@@ -3,7 +3,7 @@
 In order, so that nothing is parsed before its signature was checked:
   1. the manifest and its signatures are read, through directories alone;
   2. enough of the certificates that count have signed it;
-  3. it is of this operating system;
+  3. it is of this operating system, and they are of this release;
   4. it is not older than the floor;
   5. the tree list has the size and the fs-verity digest that it says.
 """
@@ -25,12 +25,26 @@ _SUFFIX = ".sig"
 
 
 class Trust(NamedTuple):
-    """Whose manifests count: certificates, how many of them, VOA names, the lowest version."""
+    """Whose manifests count.
 
-    certificates: Sequence[Certificate]
+    Attributes:
+        signers: certificates, each with the VOA name that it signs for; None stands for any.
+        needed: how many of them must have signed.
+        os_names: the VOA names of the system.
+        floor: the lowest version.
+    """
+
+    signers: Sequence[tuple[str | None, Certificate]]
     needed: int
     os_names: Sequence[str]
     floor: int
+
+    def vouches(self, signer: Certificate, os_name: str) -> bool:
+        """Whether ``signer`` may sign for the release ``os_name``."""
+        names = [name for name, certificate in self.signers if certificate is signer]
+        return any(
+            name is None or os_name == name or os_name.startswith(f"{name}:") for name in names
+        )
 
 
 class Release(NamedTuple):
@@ -77,15 +91,32 @@ def load(directory: int, shown: str, trust: Trust) -> Release:
     """
     path = os.path.join(shown, statement.NAME)
     data = _read(directory, statement.NAME, statement.MAX_SIZE, shown)
-    counted, ignored = statement.check_signatures(
-        data, _signatures(directory, shown), trust.certificates, trust.needed, path
+    certificates = [certificate for _, certificate in trust.signers]
+    signed, ignored = statement.check_signatures(
+        data, _signatures(directory, shown), certificates, trust.needed, path
     )
     manifest = statement.parse(data, path)
     statement.check_os(manifest, trust.os_names, path)
+    counted = [one for one in signed if trust.vouches(one.signer, manifest.os)]
+    _require_enough(counted, signed, trust, manifest, path)
     statement.check_version(manifest, trust.floor, path)
     tree_list = b"" if manifest.tree is None else _tree_list(directory, manifest, shown)
     digest = merkle.data_digest(data, statement.PARAMETERS)
     return Release(manifest, tree_list, digest, counted, ignored, path)
+
+
+def _require_enough(
+    counted: list[Signature], signed: list[Signature], trust: Trust, manifest: Manifest, path: str
+) -> None:
+    if len(counted) < trust.needed:
+        raise VerisealError(
+            "manifest-not-signed",
+            "the manifest is signed by certificates of another release",
+            path=path,
+            expected=f"{trust.needed} of those for {manifest.os}",
+            found=", ".join(one.signer.subject for one in signed),
+            remedy="Sign it with a key of its own release",
+        )
 
 
 def _signatures(directory: int, shown: str) -> dict[str, bytes]:
