@@ -31,7 +31,7 @@ pytestmark = pytest.mark.kernel
 
 RUNS = 20
 SEED = 20
-SMALL, LARGE = 60, 3
+SMALL, LARGE = 40, 3
 """How many files the tree has besides those of `helpers.make_tree`."""
 LARGE_SIZE = 1 << 19
 
