@@ -6,6 +6,7 @@ from tests.guest.store import GuestError
 
 from . import boot, report, scale, tree
 from .figure import Goal, of_times
+from .inside.boot import UNITS
 from .timing import TimingError, in_turn, seconds
 
 pytestmark = pytest.mark.unit
@@ -76,7 +77,7 @@ def _runs(check: float, peak: float) -> list[dict[str, float]]:
 
 def test_what_was_not_checked_has_no_figure() -> None:
     tree = {"entries": 3, "measured": 2, "hashed": 1, "findings": [], "seconds": 1.0}
-    units = {name: {"starting": 0, "started": 1_000_000} for name in boot.UNITS}
+    units = {name: {"starting": 0, "started": 1_000_000} for name in UNITS}
     parts = dict.fromkeys(("python", "cryptography", "imports", "list"), 0.1)
     told = {"manifest": "verified", "tree": tree, "seconds": 0.5}
     ours = {"report": told, "units": units, "moments": {"up": 20_000_000}, "parts": parts}
@@ -87,6 +88,8 @@ def test_what_was_not_checked_has_no_figure() -> None:
         other = {**told, "tree": {**tree, **wrong}}
         with pytest.raises(GuestError, match="not checked"):
             boot.rows([{**ours, "report": other}], [peer], 2)
+    with pytest.raises(GuestError, match="journal"):
+        boot.rows([{**ours, "units": {**units, UNITS[0]: {"started": 1}}}], [peer], 2)
     with pytest.raises(GuestError, match="without"):
         boot.rows([ours], [{**peer, "report": {}}], 2)
 

@@ -9,11 +9,9 @@ import subprocess
 import time
 
 REPORT = "/run/veriseal/boot.json"
-JOBS = {
-    "7d4958e842da4a758f6c1cdc7b36dcc5": "starting",
-    "39f53479d3a045ac8e11786248231fbf": "started",
-}
-"""systemd's records of its jobs: SD_MESSAGE_UNIT_STARTING and _STARTED of sd-messages.h."""
+UNITS = ("veriseal-seal.service", "veriseal-verify.service")
+JOBS = {"Starting": "starting", "Finished": "started"}
+"""systemd's messages of a job, and what they are called here."""
 
 _OWN = "import sys, time; sys.path.insert(0, '/usr/lib/veriseal')\n"
 PROGRAMS = {
@@ -56,13 +54,16 @@ def moments() -> dict[str, int]:
 
 def units() -> dict[str, dict[str, int]]:
     """When the units that veriseal adds to the initrd were started and when they were done."""
-    found: dict[str, dict[str, int]] = {}
-    for line in output("journalctl", "--boot", "--output=json", "_PID=1").splitlines():
+    found: dict[str, dict[str, int]] = {name: {} for name in UNITS}
+    # What systemd says before there is a journal comes to it from the kernel, as mere text.
+    said = output("journalctl", "--boot", "--output=json", "--identifier=systemd")
+    for line in said.splitlines():
         record = json.loads(line)
-        unit, job = record.get("UNIT", ""), JOBS.get(record.get("MESSAGE_ID", ""))
-        if job is not None and unit in ("veriseal-seal.service", "veriseal-verify.service"):
+        word, _, rest = str(record["MESSAGE"]).partition(" ")
+        unit = rest.partition(" ")[0]
+        if word in JOBS and unit in found:
             moment = record.get("_SOURCE_MONOTONIC_TIMESTAMP", record["__MONOTONIC_TIMESTAMP"])
-            found.setdefault(unit, {})[job] = int(moment)
+            found[unit][JOBS[word]] = int(moment)
     return found
 
 
