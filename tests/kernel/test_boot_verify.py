@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 import pytest
 from systemd import journal as reading
 
-from veriseal import journal, manifest, policy, report, table
+from veriseal import journal, manifest, policy, report, table, trusted
 from veriseal.boot import floor
 from veriseal.digest import Digest
+from veriseal.errors import VerisealError
 from veriseal.report import State
 
 from . import helpers
@@ -265,7 +266,7 @@ def nothing_runs(reason: str) -> None:
     assert f"[{reason}, " in done.err
 
 
-def test_findings_that_are_only_reported(changed: list[tuple[str, str]]) -> None:
+def test_findings_that_are_only_reported(root: str, changed: list[tuple[str, str]]) -> None:
     booted = boot(WITHOUT_KEYRING + 'mode = "report"\n')
     assert (booted.done.status, booted.done.out) == (0, b"")
     lines = booted.done.err.splitlines()
@@ -278,6 +279,10 @@ def test_findings_that_are_only_reported(changed: list[tuple[str, str]]) -> None
     assert len(records) == len(changed) + 1
     assert all(one["MESSAGE"].startswith(NOT_ENFORCED) for one in records)
     assert "nothing is enforced" in helpers.command("status").out.decode()
+    with table.Table(trusted.boot_id()) as accepted:
+        for path, now_at in ((PING, POWEROFF), (POWEROFF, PING)):
+            with pytest.raises(VerisealError):
+                accepted.require(path, measured(root + now_at))
     with switched():
         # Whatever the mode, only what is in its place can be run by the launcher.
         assert statuses() == [helpers.REFUSED, helpers.REFUSED, PROGRAMS[SHELL]]
