@@ -61,7 +61,7 @@ def _rows(
     notes = [*what, *_notes(times, files)]
     return [
         of_times(name, ours, hashed, "sha256sum -c, same files", GOAL, faster=True, notes=notes),
-        of_times(name, ours, bare, "sha256sum -c, no verity", GOAL, faster=True),
+        of_times(f"{name}, bare peer", ours, bare, "sha256sum -c, no verity", GOAL, faster=True),
         of_times(f"{name}, a file", each, looped, "fsverity measure, loop", GOAL, faster=True),
     ]
 
