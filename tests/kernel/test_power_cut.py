@@ -2,7 +2,7 @@
 
 Ext4 is told to stop at once (EXT4_IOC_SHUTDOWN without flushing its journal): what did not reach
 the disk until then never does, as xfstests does it. The next mount replays the journal. Not on
-btrfs: it has no such call before Linux 6.19.
+btrfs: not every kernel that is tested has such a call for it.
 """
 
 import fcntl

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from veriseal import __version__, journal, osrelease, policy, report
+from veriseal import journal, osrelease, policy, report
 from veriseal.boot import plan, seal
 from veriseal.errors import VerisealError
 from veriseal.report import State
@@ -137,7 +137,10 @@ def as_error(error: Exception) -> VerisealError:
 def record_failure(
     message_id: str, what: str, failure: VerisealError, state: State, body: dict[str, Any]
 ) -> None:
-    """Put ``failure`` into the journal, and into the boot report besides ``body``."""
+    """Put ``failure`` into the journal, and into the boot report besides ``body``.
+
+    A failure that ``body`` holds already came first, and is kept.
+    """
     journal.send(
         message_id,
         journal.ERROR,
@@ -147,7 +150,7 @@ def record_failure(
         remedy=failure.remedy,
     )
     try:
-        report.write(state, {**body, "veriseal": __version__, "failure": failure.as_json()})
+        report.write(state, {"failure": failure.as_json(), **body})
     except OSError as error:
         # The launcher refuses without a report, so nothing is lost by its absence.
         journal.send(message_id, journal.ERROR, f"no boot report: {error}")
