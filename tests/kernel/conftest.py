@@ -203,11 +203,12 @@ class Program(NamedTuple):
 
 
 class Sealed(NamedTuple):
-    """What the agent left behind, and when it began (seconds of the system's clock)."""
+    """What the agent left behind, when it began and ended (seconds of the system's clock)."""
 
     report: dict[str, Any]
     output: Result
     since: float
+    until: float
     large: subprocess.Popen[bytes] | None
     """Switches verity on for `LARGE`."""
 
@@ -245,11 +246,12 @@ def sealed(
     helpers.write(policy.PATHS[-1], b'[launch]\nrequire = "signature"\n')
     since = time.time()
     done = helpers.run([helpers.VERISEAL, "boot", "seal"])
+    until = time.time()
     assert done.status == 0, done.err
     helpers.evict()
     wanted = any("one_gib" in getattr(item, "fixturenames", ()) for item in request.session.items)
     large = start_large(signers["rsa2048"]) if wanted else None
-    yield Sealed(json.loads(helpers.read(report.PATH)), done, since, large)
+    yield Sealed(json.loads(helpers.read(report.PATH)), done, since, until, large)
     if large is not None:
         large.kill()
         large.wait()

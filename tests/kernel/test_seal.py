@@ -49,7 +49,9 @@ def test_the_kernel_says_the_same_as_the_report(sealed: Sealed) -> None:
 def test_every_step_is_in_the_journal_under_its_own_id(sealed: Sealed) -> None:
     def logged(message_id: str) -> list[str]:
         lines = helpers.must_run(
-            *("journalctl", "-b", "-o", "json", f"--since=@{sealed.since:.6f}"),
+            # Later tests run the agent again.
+            *("journalctl", "-b", "-o", "json"),
+            *(f"--since=@{sealed.since:.6f}", f"--until=@{sealed.until:.6f}"),
             f"MESSAGE_ID={message_id}",
         )
         return [json.loads(line)["MESSAGE"] for line in lines.splitlines()]
