@@ -2,8 +2,10 @@
 
 import datetime
 import itertools
+import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -123,6 +125,34 @@ def certify() -> Callable[..., bytes]:
         return made.public_bytes(serialization.Encoding.PEM)
 
     return make
+
+
+@pytest.fixture
+def signer(
+    tmp_path: Path, rsa_key: Any, certify: Callable[..., bytes], key_pem: Callable[[Any], bytes]
+) -> list[str]:
+    """The options that name a key and its certificate."""
+    directory = tmp_path / "signer"
+    directory.mkdir()
+    (directory / "key").write_bytes(key_pem(rsa_key))
+    (directory / "cert").write_bytes(certify(rsa_key))
+    return [f"--key={directory / 'key'}", f"--cert={directory / 'cert'}"]
+
+
+@pytest.fixture(scope="module")
+def own_files_are_roots() -> Iterator[None]:
+    """The owner of what a test writes is taken for root, whoever runs it."""
+    real = os.fstat
+    mine = os.geteuid()
+
+    def as_root(fd: int) -> os.stat_result:
+        fields = list(real(fd))
+        fields[4] = 0 if fields[4] == mine else fields[4]
+        return os.stat_result(fields)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fstat", as_root)
+        yield
 
 
 def _name(text: str) -> x509.Name:

@@ -31,16 +31,6 @@ MTIME_NS = 1_763_764_621_123_456_789
 
 
 @pytest.fixture
-def signer(tmp_path: Path, rsa_key: Any, certify: Any, key_pem: Any) -> list[str]:
-    """The options that name a key and its certificate."""
-    directory = tmp_path / "signer"
-    directory.mkdir()
-    (directory / "key").write_bytes(key_pem(rsa_key))
-    (directory / "cert").write_bytes(certify(rsa_key))
-    return [f"--key={directory / 'key'}", f"--cert={directory / 'cert'}"]
-
-
-@pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """One of everything that needs no privilege."""
     top = tmp_path / "tree"

@@ -18,18 +18,6 @@ Cli = Callable[..., tuple[int, bytes, str]]
 
 
 @pytest.fixture
-def signer(
-    tmp_path: Path, rsa_key: Any, certify: Callable[..., bytes], key_pem: Callable[[Any], bytes]
-) -> list[str]:
-    """The options that name a key and its certificate."""
-    directory = tmp_path / "signer"
-    directory.mkdir()
-    (directory / "key").write_bytes(key_pem(rsa_key))
-    (directory / "cert").write_bytes(certify(rsa_key))
-    return [f"--key={directory / 'key'}", f"--cert={directory / 'cert'}"]
-
-
-@pytest.fixture
 def data(tmp_path: Path) -> list[str]:
     """Paths of files, one of them large enough to be shared by all processors."""
     made = []

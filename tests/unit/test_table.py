@@ -15,7 +15,7 @@ from veriseal.digest import SHA256, SHA512, Digest
 from veriseal.errors import VerisealError
 from veriseal.table import Table
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("own_files_are_roots")]
 
 BOOT = "0f3c8a52-6a3e-4d0c-9f0f-1b6d3d1d5a11"
 INDEX = 56
@@ -28,21 +28,6 @@ def digest(number: int) -> Digest:
 
 PING, POWEROFF, GONE = digest(1), digest(2), digest(3)
 ROWS = [(b"/usr/bin/ping", PING), (b"/usr/bin/poweroff", POWEROFF), (b"/usr/lib/x", digest(4))]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _own_files_are_roots() -> Iterator[None]:
-    real = os.fstat
-    mine = os.geteuid()
-
-    def as_root(fd: int) -> os.stat_result:
-        fields = list(real(fd))
-        fields[4] = 0 if fields[4] == mine else fields[4]
-        return os.stat_result(fields)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fstat", as_root)
-        yield
 
 
 @pytest.fixture(scope="module")
