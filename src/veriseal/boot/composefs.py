@@ -97,7 +97,7 @@ def require_mounted(
 
     That the image is ``digest`` is shown by the source ``composefs:HEX``: a name, as good as
     the mounter that set it; composefs-rs measures first, unless the command line has the ``?``
-    that `named_on_command_line` refuses. ``image`` is the path of the file that the mounter was
+    that `cmdline.image` refuses. ``image`` is the path of the file that the mounter was
     told to mount. It is measured, and must be in use: that shows which file it is, as long as
     the mounter is honest. A mount with the bare source ``composefs`` needs it, for its mounter
     may have checked nothing: ``mount.composefs -o verity`` takes an image without verity.

@@ -60,7 +60,7 @@ def newest(root: str = "/") -> int:
     settings, os_release = policy.load(), osrelease.read()
     planned = plan.make(settings, os_release)
     trust = source.Trust(
-        [(release.os, release.certificate) for release in planned.releases],
+        planned.releases,
         settings.signatures_needed,
         voa.os_identifiers(os_release),
         known,

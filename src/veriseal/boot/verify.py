@@ -12,7 +12,6 @@ from veriseal import journal, osrelease, policy, report, table, trusted, voa
 from veriseal import manifest as statement
 from veriseal.boot import agent, composefs, floor, plan, seal
 from veriseal.boot.agent import Say, Step
-from veriseal.certificate import Certificate
 from veriseal.digest import Digest
 from veriseal.errors import VerisealError
 from veriseal.kernel import mounts
@@ -49,10 +48,10 @@ def run(say: Say, warn: Say) -> dict[str, Any]:
     mode = "enforce"
     try:
         # Also where nothing else is accepted: the next initrd goes by it.
-        body["floor"] = floor.read()
+        body["floor"] = lowest = floor.read()
         settings = policy.load()
         mode = settings.mode
-        result, rows = _verify(settings, state, body, _said(step, mode))
+        result, rows = _verify(settings, state, body, lowest, _said(step, mode))
         result["seconds"] = round(time.monotonic() - started, 3)
         body["tree"] = result
         if result["findings"]:
@@ -78,22 +77,24 @@ Verified = tuple[dict[str, Any], list[tuple[bytes, Digest]]]
 """What the report says of a tree or an image, and the rows of the launch table."""
 
 
-def _verify(settings: Policy, state: State, body: dict[str, object], step: Step) -> Verified:
+def _verify(
+    settings: Policy, state: State, body: dict[str, object], lowest: int, step: Step
+) -> Verified:
     os_release = osrelease.read()
     trust = source.Trust(
-        _certificates(settings, os_release, state, body),
+        _signers(settings, os_release, state, body),
         settings.signatures_needed,
         voa.os_identifiers(os_release),
-        floor.read(),
+        lowest,
     )
     if settings.root == "composefs":
         return _verify_image(settings, trust, step), []
     return _verify_tree(settings, trust, step)
 
 
-def _certificates(
+def _signers(
     settings: Policy, os_release: dict[str, str], state: State, body: dict[str, object]
-) -> list[tuple[str | None, Certificate]]:
+) -> list[plan.Release]:
     """The certificates that count: the initrd's, which must be those that were enrolled."""
     planned = plan.make(settings, os_release)
     if state.keyring == report.SEALED:
@@ -108,7 +109,7 @@ def _certificates(
             found=state.keyring,
             remedy="See what veriseal-seal.service says: journalctl -b -u veriseal-seal",
         )
-    return [(release.os, release.certificate) for release in planned.releases]
+    return planned.releases
 
 
 def _verify_tree(settings: Policy, trust: source.Trust, step: Step) -> Verified:

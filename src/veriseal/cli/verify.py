@@ -4,9 +4,11 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Sequence
 
 from veriseal import certificate, manifest, osrelease, pem, policy, voa
 from veriseal.boot import plan
+from veriseal.build import files
 from veriseal.certificate import Certificate
 from veriseal.cli.progress import Progress
 from veriseal.errors import UsageError
@@ -90,22 +92,20 @@ def _trust(options: argparse.Namespace) -> source.Trust:
     settings = policy.load()
     os_release = osrelease.read()
     names = [options.os] if options.os is not None else voa.os_identifiers(os_release)
-    signers: list[tuple[str | None, Certificate]]
+    signers: Sequence[tuple[str | None, Certificate]]
     if options.cert:
-        signers = [(None, certificate.load(_contents(path), path)) for path in options.cert]
+        signers = [
+            (None, certificate.load(files.read(path, pem.MAX_FILE_SIZE), path))
+            for path in options.cert
+        ]
         certificate.check_collisions(one for _, one in signers)
     else:
-        signers = [(one.os, one.certificate) for one in plan.make(settings, os_release).releases]
+        signers = plan.make(settings, os_release).releases
     needed = options.signatures_needed
     needed = settings.signatures_needed if needed is None else needed
     if needed < 1:
         raise UsageError("--signatures-needed: at least 1")
     return source.Trust(signers, needed, names, options.at_least)
-
-
-def _contents(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read(pem.MAX_FILE_SIZE + 1)
 
 
 def _report(release: source.Release, result: check.Result) -> dict[str, object]:

@@ -11,7 +11,7 @@ from veriseal.tree import hidden
 from veriseal.tree import listed as listing
 from veriseal.tree.findings import Finding
 from veriseal.tree.listed import Directory, Listed
-from veriseal.tree.look import Found, Look
+from veriseal.tree.look import Found, Look, Seen
 from veriseal.tree.source import Release
 
 OnPart = Callable[[int, int], None]
@@ -73,12 +73,13 @@ def check(
     total = len(listed)
     batches = _batched(list(listed.directories.values()))
 
-    def work(batch: Sequence[Directory]) -> tuple[object, ...]:
-        look = Look(root, release.manifest, listed.digests, verity_for_all)
+    # Made once: each worker inherits its compiled patterns.
+    look = Look(root, release.manifest, listed.digests, verity_for_all)
+
+    def work(batch: Sequence[Directory]) -> Seen:
         for one in batch:
             look.directory(one.own, one.entries)
-        counts = (look.measured, look.hashed, look.hashed_bytes, look.hashed_seconds)
-        return look.findings, look.unopened, counts
+        return look.take()
 
     found: list[Found] = []
     unopened: dict[bytes, int] = {}

@@ -20,6 +20,8 @@ from veriseal.pattern import EXCLUSIVE, Patterns
 
 Found = tuple[str, bytes, str | None, str | None, bytes | None]
 """Kind, path, expected, found, digest: a Finding that can cross from a worker."""
+Seen = tuple[list[Found], list[tuple[bytes, int]], tuple[int, int, int, float]]
+"""Findings, unopened, and the four counts of a `Look`."""
 
 _NO_VERITY = (errno.ENODATA, errno.ENOTTY, errno.EOPNOTSUPP)
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
@@ -59,10 +61,6 @@ class Look:
 
         With ``verity_for_all`` no file is read in place of being measured.
         """
-        self.findings: list[Found] = []
-        self.unopened: list[tuple[bytes, int]] = []
-        self.measured = self.hashed = self.hashed_bytes = 0
-        self.hashed_seconds = 0.0
         self._root = root
         self._digests = digests
         self._parameters = manifest.parameters
@@ -70,6 +68,20 @@ class Look:
         self._verity = Patterns(["/"] if verity_for_all else manifest.signed)
         self._revoked = {one.value for one in manifest.revoked}
         self._devices: dict[int, bool] = {}
+        self._start()
+
+    def _start(self) -> None:
+        self.findings: list[Found] = []
+        self.unopened: list[tuple[bytes, int]] = []
+        self.measured = self.hashed = self.hashed_bytes = 0
+        self.hashed_seconds = 0.0
+
+    def take(self) -> Seen:
+        """What was seen since the last call."""
+        counts = (self.measured, self.hashed, self.hashed_bytes, self.hashed_seconds)
+        seen = (self.findings, self.unopened, counts)
+        self._start()
+        return seen
 
     def directory(self, own: dump.Entry, entries: Sequence[dump.Entry]) -> None:
         """Compare the directory ``own`` and what is directly in it with the list."""
