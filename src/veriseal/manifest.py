@@ -1,14 +1,14 @@
 """The manifest: the signed statement about one version of a release, and its checks. Pure.
 
 A small JSON file. What is signed is its fs-verity digest, with the same signature as that of a
-program; what it says of the tree is the fs-verity digest of the tree list.
+program; what it says of the tree are the fs-verity digests of the tree list and the closures.
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from veriseal import merkle, pattern, signature
+from veriseal import closure, merkle, pattern, signature
 from veriseal.certificate import Certificate
 from veriseal.digest import Digest, algorithm
 from veriseal.errors import VerisealError
@@ -20,7 +20,7 @@ DIRECTORY = "usr/lib/veriseal/manifest"
 NAME = "manifest.json"
 TREE_LIST = "tree.dump"
 FORMAT = "veriseal-manifest"
-SCHEMA = 1
+SCHEMA = 2
 MAX_SIZE = 1 << 20
 MAX_TREE_LIST_SIZE = 1 << 28
 """Bytes, both."""
@@ -28,7 +28,14 @@ MAX_SIGNATURES = 64
 _MAX_NUMBER = (1 << 63) - 1
 
 PARAMETERS = Parameters()
-"""How the manifest and the tree list themselves are digested: SHA-256, 4096 bytes, no salt."""
+"""How the manifest and the files beside it are digested: SHA-256, 4096 bytes, no salt."""
+
+
+class Attached(NamedTuple):
+    """A file beside the manifest: its fs-verity digest, and its size in bytes."""
+
+    digest: Digest
+    size: int
 
 
 class Manifest(NamedTuple):
@@ -38,7 +45,7 @@ class Manifest(NamedTuple):
         os: as VOA names it, such as ``fedora:43``.
         version: only grows.
         created: seconds since 1970.
-        tree, size: the fs-verity digest and the bytes of the tree list; None and 0 for an image.
+        tree, closures: the tree list, and what its programs need, see `closure`; None for an image.
         image: the fs-verity digest of a composefs image; None for a tree.
         parameters: how the files of the tree are digested.
         exclusive, mutable, signed: patterns, see `pattern`: where nothing else may be, what is
@@ -49,8 +56,8 @@ class Manifest(NamedTuple):
     os: str
     version: int
     created: int
-    tree: Digest | None = None
-    size: int = 0
+    tree: Attached | None = None
+    closures: Attached | None = None
     image: Digest | None = None
     parameters: Parameters = PARAMETERS
     exclusive: tuple[str, ...] = ()
@@ -73,11 +80,12 @@ def serialize(manifest: Manifest) -> bytes:
         "version": manifest.version,
         "created": manifest.created,
     }
-    if manifest.image is not None:
+    if manifest.tree is None or manifest.closures is None:
         document["image"] = {"digest": str(manifest.image)}
     else:
         parameters = manifest.parameters
-        document["tree"] = {"digest": str(manifest.tree), "size": manifest.size}
+        for name, attached in (("tree", manifest.tree), ("closures", manifest.closures)):
+            document[name] = {"digest": str(attached.digest), "size": attached.size}
         document["verity"] = {
             "algorithm": parameters.algorithm.name,
             "block_size": parameters.block_size,
@@ -122,11 +130,10 @@ def parse(data: bytes, path: str) -> Manifest:
 
 
 def _tree_values(fields: "_Fields", path: str) -> dict[str, Any]:
-    tree = _Fields(fields.take("tree"), path, "tree")
     verity = _Fields(fields.take("verity"), path, "verity")
     values: dict[str, Any] = {
-        "tree": _digest(tree.text("digest"), path),
-        "size": tree.number("size", 1, MAX_TREE_LIST_SIZE),
+        "tree": _attached(fields, "tree", MAX_TREE_LIST_SIZE, path),
+        "closures": _attached(fields, "closures", closure.MAX_SIZE, path),
     }
     try:
         values["parameters"] = Parameters(
@@ -138,11 +145,17 @@ def _tree_values(fields: "_Fields", path: str) -> dict[str, Any]:
             values[name] = pattern.Patterns(fields.texts(name)).texts
     except (ValueError, VerisealError) as error:
         raise _bad(path, str(error)) from None
-    if values["tree"].algorithm is not PARAMETERS.algorithm:
-        raise _bad(path, "the tree list's digest", PARAMETERS.algorithm, values["tree"])
-    tree.end()
     verity.end()
     return values
+
+
+def _attached(fields: "_Fields", name: str, most: int, path: str) -> Attached:
+    inner = _Fields(fields.take(name), path, name)
+    attached = Attached(_digest(inner.text("digest"), path), inner.number("size", 1, most))
+    if attached.digest.algorithm is not PARAMETERS.algorithm:
+        raise _bad(path, f"the digest of {name}", PARAMETERS.algorithm, attached.digest)
+    inner.end()
+    return attached
 
 
 class Signature(NamedTuple):

@@ -428,9 +428,9 @@ MANIFESTS: dict[Callable[[Signer, Signer], None], str] = {
     manifest_that_is_a_fifo: "not-a-regular-file",
     behind_a_link: "no-manifest",
     list_behind_a_link: "no-manifest",
-    truncated_list: "tree-list-changed",
-    longer_list: "tree-list-changed",
-    other_list: "tree-list-changed",
+    truncated_list: "attached-changed",
+    longer_list: "attached-changed",
+    other_list: "attached-changed",
 }
 
 

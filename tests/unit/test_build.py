@@ -144,6 +144,11 @@ def test_the_first_name_is_the_file_and_the_others_are_links(run: Any, tmp_path:
         assert other == first._replace(path=other.path, payload=first.path, hardlink=True)
 
 
+def attached(path: Path) -> manifest.Attached:
+    data = path.read_bytes()
+    return manifest.Attached(merkle.data_digest(data, PLAIN), len(data))
+
+
 def test_manifest_and_signatures(
     run: Any, cli: Cli, tree: Path, tmp_path: Path, signer: list[str]
 ) -> None:
@@ -153,19 +158,19 @@ def test_manifest_and_signatures(
     cert = loaded(signer)
     data = (out / "manifest.json").read_bytes()
     made = manifest.parse(data, "manifest.json")
-    tree_list = (out / "tree.dump").read_bytes()
     assert made._replace(parameters=PLAIN) == manifest.Manifest(
         "fedora:43",
         7,
         5,
-        tree=merkle.data_digest(tree_list, PLAIN),
-        size=len(tree_list),
+        tree=attached(out / "tree.dump"),
+        closures=attached(out / "closures.json"),
         parameters=PLAIN,
         exclusive=policy.EXCLUSIVE,
         mutable=("/etc/machine-id",),
         signed=policy.EXCLUSIVE,
     )
-    assert report["tree_digest"] == str(made.tree)
+    assert made.tree is not None
+    assert report["tree_digest"] == str(made.tree.digest)
     digest = Digest.parse(report["manifest_digest"])
     assert digest == merkle.data_digest(data, PLAIN)
     name = f"manifest.json.{cert.fingerprint[:16]}.sig"
@@ -225,7 +230,7 @@ def test_other_parameters(run: Any, tree: Path, tmp_path: Path) -> None:
     assert (made.parameters.algorithm, made.parameters.block_size) == (SHA512, 1024)
     assert made.parameters.salt == b"\0\xff"
     # The manifest and the list are always digested in the same way.
-    assert made.tree == merkle.data_digest((tmp_path / "out/tree.dump").read_bytes(), PLAIN)
+    assert made.tree == attached(tmp_path / "out/tree.dump")
 
 
 def copy_in_reverse(tree: Path, to: Path) -> None:

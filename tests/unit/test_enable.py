@@ -146,8 +146,8 @@ def released(tmp_path: Path, signer: Signer, *files: Path, **values: Any) -> str
     directory = tmp_path / "release"
     signer.sign_into(directory / "signatures", *files)
     signed = {"signed": ("/d0", "/d1"), "mutable": ("/d1/f1",), **values}
-    tree = Digest(SHA256, bytes(32))
-    statement = manifest.Manifest("debian:13", 1, 0, tree, 1, **signed)
+    attached = manifest.Attached(Digest(SHA256, bytes(32)), 1)
+    statement = manifest.Manifest("debian:13", 1, 0, attached, attached, **signed)
     (directory / "manifest.json").write_bytes(manifest.serialize(statement))
     return str(directory)
 

@@ -23,6 +23,8 @@ MODULES = {
 ALLOWED = {
     "errors": "",
     "digest": "errors",
+    "closure": "errors digest",
+    "script": "errors",
     "trusted": "errors",
     "report": "errors trusted",
     "table": "errors digest trusted",
@@ -37,15 +39,15 @@ ALLOWED = {
     "merkle": "errors digest",
     "certificate": "errors pem",
     "signature": "errors digest certificate",
-    "manifest": "errors digest merkle pattern certificate signature",
+    "manifest": "errors digest merkle closure pattern certificate signature",
     "kernel": "errors digest",
     "sitepackages": "",
-    "tree": "errors digest merkle dump pattern pool certificate manifest kernel",
-    "launch": "errors digest trusted report table journal sitepackages kernel",
-    "boot": "errors digest trusted report table journal osrelease pattern policy voa pem "
+    "tree": "errors digest merkle closure dump pattern pool certificate manifest kernel",
+    "launch": "errors digest trusted report table script journal sitepackages kernel",
+    "boot": "errors digest closure trusted report table journal osrelease pattern policy voa pem "
     "certificate signature manifest tree kernel",
-    "build": "errors digest pem merkle dump pattern policy osrelease pool certificate signature "
-    "manifest kernel",
+    "build": "errors digest pem merkle closure script dump pattern policy osrelease pool "
+    "certificate signature manifest kernel",
 }
 
 

@@ -11,11 +11,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veriseal import certificate, manifest, merkle, signature
+from veriseal import certificate, closure, manifest, merkle, signature
 from veriseal.certificate import Certificate
 from veriseal.digest import SHA256, SHA512, Digest
 from veriseal.errors import VerisealError
-from veriseal.manifest import Manifest
+from veriseal.manifest import Attached, Manifest
 from veriseal.merkle import Parameters
 from veriseal.signature import PrivateKey
 from veriseal.tree import source
@@ -23,12 +23,13 @@ from veriseal.tree import source
 pytestmark = pytest.mark.unit
 
 LIST = b"/ 0 40755 2 0 0 0 0.0 - - -\n"
+CLOSURES = closure.serialize({})
 TREE = Manifest(
     "debian:13",
     7,
     1763764621,
-    tree=merkle.data_digest(LIST, manifest.PARAMETERS),
-    size=len(LIST),
+    tree=Attached(merkle.data_digest(LIST, manifest.PARAMETERS), len(LIST)),
+    closures=Attached(merkle.data_digest(CLOSURES, manifest.PARAMETERS), len(CLOSURES)),
     parameters=Parameters(SHA512, 1024, b"salt"),
     exclusive=("/usr",),
     mutable=("/var", "/etc/\udcff"),
@@ -73,7 +74,7 @@ BAD: dict[str, bytes] = {
     "unknown key": changed(lambda d: d.update(more=1)),
     "unknown key below": changed(lambda d: d["tree"].update(more=1)),
     "format": changed(lambda d: d.update(format="other")),
-    "schema": changed(lambda d: d.update(schema=2)),
+    "schema": changed(lambda d: d.update(schema=1)),
     "no os": changed(lambda d: d.pop("os")),
     "empty os": changed(lambda d: d.update(os="")),
     "version 0": changed(lambda d: d.update(version=0)),
@@ -82,12 +83,14 @@ BAD: dict[str, bytes] = {
     "version text": changed(lambda d: d.update(version="7")),
     "version large": changed(lambda d: d.update(version=1 << 63)),
     "no tree": changed(lambda d: d.pop("tree")),
+    "no closures": changed(lambda d: d.pop("closures")),
+    "closures of no size": changed(lambda d: d["closures"].update(size=0)),
     "tree and image": changed(lambda d: d.update(image={"digest": str(IMAGE.image)})),
     "size 0": changed(lambda d: d["tree"].update(size=0)),
     "size large": changed(lambda d: d["tree"].update(size=manifest.MAX_TREE_LIST_SIZE + 1)),
     "digest": changed(lambda d: d["tree"].update(digest="sha256:00")),
     "digest sha512": changed(lambda d: d["tree"].update(digest=str(IMAGE.image))),
-    "digest upper": changed(lambda d: d["tree"].update(digest=str(TREE.tree).upper())),
+    "digest upper": changed(lambda d: d["tree"].update(digest=d["tree"]["digest"].upper())),
     "algorithm": changed(lambda d: d["verity"].update(algorithm="md5")),
     "block size": changed(lambda d: d["verity"].update(block_size=3)),
     "salt": changed(lambda d: d["verity"].update(salt="xx")),
@@ -202,6 +205,7 @@ def place(tmp_path: Path, signers: list[Signer]) -> Path:
     (tmp_path / "manifest.json").write_bytes(DATA)
     (tmp_path / "manifest.json.one.sig").write_bytes(sign(signers[0]))
     (tmp_path / "tree.dump").write_bytes(LIST)
+    (tmp_path / "closures.json").write_bytes(CLOSURES)
     return tmp_path
 
 
@@ -220,7 +224,7 @@ def load(
 
 def test_a_release_is_read(place: Path, signers: list[Signer]) -> None:
     one = load(place, signers)
-    assert one.tree_list == LIST
+    assert (one.tree_list, one.closures) == (LIST, CLOSURES)
     assert [found.signer for found in one.signatures] == [signers[0][1]]
     assert one.manifest.version == 7
 
@@ -271,13 +275,13 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
         "manifest-not-signed",
     ),
     "no list": (lambda d: (d / "tree.dump").unlink(), "no-manifest"),
-    "list cut": (lambda d: (d / "tree.dump").write_bytes(LIST[:-1]), "tree-list-changed"),
-    "list longer": (lambda d: (d / "tree.dump").write_bytes(LIST * 2), "tree-list-changed"),
+    "list cut": (lambda d: (d / "tree.dump").write_bytes(LIST[:-1]), "attached-changed"),
+    "list longer": (lambda d: (d / "tree.dump").write_bytes(LIST * 2), "attached-changed"),
     "list edited": (
         lambda d: (d / "tree.dump").write_bytes(LIST.replace(b"755", b"777")),
-        "tree-list-changed",
+        "attached-changed",
     ),
-    "list of 100 MB": (lambda d: huge(d / "tree.dump"), "tree-list-changed"),
+    "list of 100 MB": (lambda d: huge(d / "tree.dump"), "attached-changed"),
     "list a directory": (
         lambda d: to_directory(d / "tree.dump"),
         "not-a-regular-file",

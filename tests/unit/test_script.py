@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veriseal.errors import VerisealError
-from veriseal.launch.script import HEADER_SIZE, interpreter
+from veriseal.script import HEADER_SIZE, interpreter
 
 pytestmark = pytest.mark.unit
 

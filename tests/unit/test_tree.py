@@ -14,7 +14,7 @@ from veriseal import dump, merkle
 from veriseal.digest import SHA256, Digest
 from veriseal.errors import VerisealError
 from veriseal.kernel import files, verity
-from veriseal.manifest import Manifest
+from veriseal.manifest import Attached, Manifest
 from veriseal.tree import check, findings, look
 from veriseal.tree.source import Release
 
@@ -91,10 +91,10 @@ def release(
     if "/etc/machine-id" in mutable:
         text = b"".join(one for one in text.splitlines(True) if b"machine-id" not in one)
     manifest = Manifest(
-        "debian:13", 1, 0, Digest(SHA256, bytes(32)), len(text), exclusive=EXCLUSIVE,
+        "debian:13", 1, 0, Attached(Digest(SHA256, bytes(32)), len(text)), exclusive=EXCLUSIVE,
         mutable=mutable, signed=signed, revoked=revoked,
     )  # fmt: skip
-    return Release(manifest, text, Digest(SHA256, bytes(32)), [], [], "manifest.json")
+    return Release(manifest, text, b"", Digest(SHA256, bytes(32)), [], [], "manifest.json")
 
 
 def look_at(top: Path, one: Release, all_verity: bool = False) -> check.Result:

@@ -9,14 +9,15 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from veriseal import dump, manifest, merkle
+from veriseal import closure, dump, manifest, merkle
 from veriseal.build import files, scan, signer
 from veriseal.build.digests import Compute, OnPart, each, open_regular, shared_digest
 from veriseal.build.sign import SUFFIX, has_signature, name_by_digest
 from veriseal.build.signer import Signer
+from veriseal.closure import Closures
 from veriseal.digest import Digest
 from veriseal.errors import VerisealError
-from veriseal.manifest import Manifest
+from veriseal.manifest import Attached, Manifest
 from veriseal.merkle import Parameters
 from veriseal.pattern import Patterns
 
@@ -103,10 +104,12 @@ def entries(
                 yield node, Listed(*outcome)
 
 
-def write(out: str, lines: Sequence[bytes], statement: Manifest, by: Signer) -> Written:
-    """Write list, signature and manifest of a release into the directory ``out``.
+def write(
+    out: str, lines: Sequence[bytes], closures: Closures, statement: Manifest, by: Signer
+) -> Written:
+    """Write list, closures, signature and manifest of a release into the directory ``out``.
 
-    ``statement`` lacks digest and size of the list of ``lines``. The manifest is the last file:
+    ``statement`` lacks the list of ``lines`` and the closures. The manifest is the last file:
     without it there is no release. Raises OSError, VerisealError.
     """
     tree_list = b"".join(lines)
@@ -118,11 +121,17 @@ def write(out: str, lines: Sequence[bytes], statement: Manifest, by: Signer) -> 
             found=f"{len(lines)} lines, {len(tree_list)} bytes",
             remedy="Name in build.mutable what need not be verified",
         )
-    tree = merkle.data_digest(tree_list, manifest.PARAMETERS)
-    statement = statement._replace(tree=tree, size=len(tree_list))
+    needed = closure.serialize(closures)
+    tree = _attached(tree_list)
+    statement = statement._replace(tree=tree, closures=_attached(needed))
     removed = _make_room(out, statement, by)
     files.replace(os.path.join(out, manifest.TREE_LIST), tree_list)
-    return Written(*_write(out, statement, by), tree, removed)
+    files.replace(os.path.join(out, closure.NAME), needed)
+    return Written(*_write(out, statement, by), tree.digest, removed)
+
+
+def _attached(data: bytes) -> Attached:
+    return Attached(merkle.data_digest(data, manifest.PARAMETERS), len(data))
 
 
 def write_image(out: str, image: Digest, statement: Manifest, by: Signer) -> Written:

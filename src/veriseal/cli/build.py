@@ -129,7 +129,7 @@ class _Run:
         if self._errors:
             self._report(None)
             return 1
-        self._report(release.write(self._out, lines, self._statement, self._by))
+        self._report(release.write(self._out, lines, {}, self._statement, self._by))
         return 0
 
     def _lines(self, found: Scan, signatures: str) -> list[bytes]:

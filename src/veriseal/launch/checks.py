@@ -22,11 +22,10 @@ no more. Who owns the mount namespace can replace the launcher too, and is bound
 import os
 import stat
 
-from veriseal import report, trusted
+from veriseal import report, script, trusted
 from veriseal.digest import Digest
 from veriseal.errors import VerisealError
 from veriseal.kernel import files, sysctl, verity
-from veriseal.launch import script
 from veriseal.table import Table
 
 _NAMED = {files.FUSE: "FUSE", files.OVERLAYFS: "overlayfs", files.TMPFS: "tmpfs"}

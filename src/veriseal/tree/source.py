@@ -5,7 +5,7 @@ In order, so that nothing is parsed before its signature was checked:
   2. enough of the certificates that count have signed it;
   3. it is of this operating system, and they are of this release;
   4. it is not older than the floor;
-  5. the tree list has the size and the fs-verity digest that it says.
+  5. the files beside it have the sizes and the fs-verity digests that it says.
 """
 
 import os
@@ -13,13 +13,13 @@ import stat
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from veriseal import closure, merkle
 from veriseal import manifest as statement
-from veriseal import merkle
 from veriseal.certificate import Certificate
 from veriseal.digest import MAX_SIGNATURE_SIZE, Digest
 from veriseal.errors import VerisealError
 from veriseal.kernel import files
-from veriseal.manifest import Manifest, Signature
+from veriseal.manifest import Attached, Manifest, Signature
 
 _SUFFIX = ".sig"
 
@@ -53,6 +53,7 @@ class Release(NamedTuple):
     Attributes:
         manifest: what it says.
         tree_list: composefs-dump(5), whole; empty for an image.
+        closures: what its programs need, not parsed yet; empty for an image.
         digest: of the manifest, which is what is signed.
         signatures: those that count.
         ignored: why each other signature counts for nothing.
@@ -61,6 +62,7 @@ class Release(NamedTuple):
 
     manifest: Manifest
     tree_list: bytes
+    closures: bytes
     digest: Digest
     signatures: list[Signature]
     ignored: list[str]
@@ -87,7 +89,7 @@ def load(directory: int, shown: str, trust: Trust) -> Release:
     """The release whose manifest lies in ``directory``. Steps 1 to 5 of this module.
 
     Raises VerisealError: ``no-manifest``, ``manifest-not-signed``, ``bad-manifest``,
-    ``other-os``, ``rolled-back``, ``tree-list-changed`` and others.
+    ``other-os``, ``rolled-back``, ``attached-changed`` and others.
     """
     path = os.path.join(shown, statement.NAME)
     data = _read(directory, statement.NAME, statement.MAX_SIZE, shown)
@@ -100,9 +102,10 @@ def load(directory: int, shown: str, trust: Trust) -> Release:
     counted = [one for one in signed if trust.vouches(one.signer, manifest.os)]
     _require_enough(counted, signed, trust, manifest, path)
     statement.check_version(manifest, trust.floor, path)
-    tree_list = b"" if manifest.tree is None else _tree_list(directory, manifest, shown)
+    tree_list = _attached(directory, statement.TREE_LIST, manifest.tree, shown)
+    closures = _attached(directory, closure.NAME, manifest.closures, shown)
     digest = merkle.data_digest(data, statement.PARAMETERS)
-    return Release(manifest, tree_list, digest, counted, ignored, path)
+    return Release(manifest, tree_list, closures, digest, counted, ignored, path)
 
 
 def _require_enough(
@@ -136,26 +139,29 @@ def _signatures(directory: int, shown: str) -> dict[str, bytes]:
     return {name: _read(directory, name, MAX_SIGNATURE_SIZE, shown) for name in names}
 
 
-def _tree_list(directory: int, manifest: Manifest, shown: str) -> bytes:
-    path = os.path.join(shown, statement.TREE_LIST)
-    data = _read(directory, statement.TREE_LIST, manifest.size, shown)
-    if len(data) != manifest.size:
-        more = "more" if len(data) > manifest.size else f"{len(data)} bytes"
-        raise _changed(path, f"{manifest.size} bytes", more)
+def _attached(directory: int, name: str, wanted: Attached | None, shown: str) -> bytes:
+    """The contents of the file ``name``, if they are what the manifest says. Nothing for None."""
+    if wanted is None:
+        return b""
+    path = os.path.join(shown, name)
+    data = _read(directory, name, wanted.size, shown)
+    if len(data) != wanted.size:
+        more = "more" if len(data) > wanted.size else f"{len(data)} bytes"
+        raise _changed(path, f"{wanted.size} bytes", more)
     digest = merkle.data_digest(data, statement.PARAMETERS)
-    if digest != manifest.tree:
-        raise _changed(path, manifest.tree, digest)
+    if digest != wanted.digest:
+        raise _changed(path, wanted.digest, digest)
     return data
 
 
 def _changed(path: str, expected: object, found: object) -> VerisealError:
     return VerisealError(
-        "tree-list-changed",
-        "not the tree list that the manifest was signed with",
+        "attached-changed",
+        "not the file that the manifest was signed with",
         path=path,
         expected=expected,
         found=found,
-        remedy="Install manifest and tree list of one build",
+        remedy="Install the manifest and the files beside it of one build",
     )
 
 
