@@ -10,10 +10,14 @@ from veriseal import __version__
 from veriseal.errors import VerisealError
 from veriseal.trusted import boot_id, open_trusted, replace
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 DIRECTORY = "/run/veriseal"
 PATH = f"{DIRECTORY}/boot.json"
-SCHEMA = 2
-MAX_SIZE = 1 << 20
+SCHEMA = 3
+MAX_SIZE = 1 << 22
 """Bytes. A larger report is not ours."""
 
 SEALED, OFF, FAILED = "sealed", "off", "failed"
@@ -23,9 +27,11 @@ _STATE = {
     "manifest": (PENDING, VERIFIED, REPORTED, FAILED),
     "require": ("both", "manifest", "signature"),
 }
-_HEAD = ("schema", "boot_id", *_STATE)
-_LONGEST_HEAD = 256
+_HEAD = ("schema", "boot_id", *_STATE, "release", "revoked")
 
+_END = b"\n}\n"
+_RELEASE = '  "release": "'
+_REVOKED = '  "revoked": ['
 _REMEDY = "Boot with the veriseal agent in the initrd; journalctl -b -t veriseal says more"
 
 
@@ -38,14 +44,25 @@ class State:
         manifest: `PENDING` until the tree was checked; `VERIFIED`; `REPORTED`, where there were
             findings and the policy does not enforce; `FAILED`.
         require: what a program must have: ``manifest``, ``signature`` or ``both``.
+        release: operating system and version of the manifest, for people; empty before it counts.
+        revoked: digests that no file may have, as texts.
     """
 
-    __slots__ = ("keyring", "manifest", "require")
+    __slots__ = ("keyring", "manifest", "release", "require", "revoked")
 
-    def __init__(self, keyring: str, manifest: str, require: str) -> None:
+    def __init__(
+        self,
+        keyring: str,
+        manifest: str,
+        require: str,
+        release: str = "",
+        revoked: "Sequence[str]" = (),
+    ) -> None:
         self.keyring = keyring
         self.manifest = manifest
         self.require = require
+        self.release = release
+        self.revoked = revoked
 
     def require_ready(self, path: str) -> None:
         """Raise VerisealError (``not-sealed``, ``not-verified``) unless programs may run."""
@@ -65,6 +82,8 @@ def write(state: State, report: dict[str, object], path: str = PATH) -> None:
 
     body = {key: value for key, value in report.items() if key not in _HEAD}
     head = _opening(boot_id()) + "".join(f'  "{key}": "{getattr(state, key)}",\n' for key in _STATE)
+    head += _RELEASE + json.dumps(state.release)[1:-1] + '",\n'
+    head += _REVOKED + json.dumps(list(state.revoked))[1:-1] + "],\n"
     # The head ends with a comma, so something has to follow.
     text = head + json.dumps({"veriseal": __version__, **body}, indent=2).removeprefix("{\n") + "\n"
     replace(path, [text.encode()])
@@ -92,23 +111,34 @@ def read(path: str = PATH) -> dict[str, object]:
 def state(path: str = PATH) -> State:
     """The head of this boot's report. Raises VerisealError as `read` does.
 
-    The launcher's way: the head is compared with what the agent writes, line by line; JSON is
-    parsed only to explain a refusal.
+    The launcher's way: the head is compared with what the agent writes, line by line, and the
+    end must be there; JSON is parsed only to explain a refusal.
     """
     data = _read_trusted(path)
     opening = _opening(boot_id()).encode()
-    if data.startswith(opening):
-        lines = data[len(opening) : len(opening) + _LONGEST_HEAD].split(b"\n", len(_STATE))
+    lines = data[len(opening) :].split(b"\n", len(_STATE) + 2)
+    if data.startswith(opening) and data.endswith(_END) and len(lines) == len(_STATE) + 3:
         values = [
             value
             for key, line in zip(_STATE, lines, strict=False)
             for value in _STATE[key]
             if line == f'  "{key}": "{value}",'.encode()
         ]
-        if len(values) == len(_STATE):
-            return State(*values)
+        release = _between(lines[-3], _RELEASE, '",')
+        revoked = _between(lines[-2], _REVOKED, "],")
+        if len(values) == len(_STATE) and release is not None and revoked is not None:
+            # Digests hold no quotes.
+            keyring, manifest, require = values
+            return State(keyring, manifest, require, release, revoked.split('"')[1::2])
     read(path)
     raise VerisealError("report-damaged", "its head is not as written", path=path, remedy=_REMEDY)
+
+
+def _between(line: bytes, before: str, after: str) -> str | None:
+    text = line.decode("ascii", "replace")
+    if not text.startswith(before) or not text.endswith(after):
+        return None
+    return text[len(before) : -len(after)]
 
 
 def _opening(boot: str) -> str:
@@ -132,7 +162,7 @@ def _read_trusted(path: str) -> bytes:
         remedy=_REMEDY,
     )
     try:
-        return os.read(fd, MAX_SIZE + 1)
+        return os.read(fd, min(os.fstat(fd).st_size, MAX_SIZE) + 1)
     finally:
         os.close(fd)
 

@@ -1,4 +1,7 @@
-"""The ``#!`` line, read as the kernel reads it. Pure. Source: fs/binfmt_script.c."""
+"""The first bytes of a program: the ``#!`` line read as the kernel reads it, the ELF machine. Pure.
+
+On the launcher's path. Source: fs/binfmt_script.c, include/uapi/linux/elf.h, elf-em.h.
+"""
 
 import os
 
@@ -8,6 +11,28 @@ HEADER_SIZE = 256
 """Bytes: BINPRM_BUF_SIZE, all that the kernel looks at."""
 
 ELF_MAGIC = b"\x7fELF"
+_ELF_DATA = 5  # EI_DATA
+_MSB = 2  # ELFDATA2MSB
+_ELF_MACHINE = slice(18, 20)  # e_machine, after e_ident and e_type
+
+# e_machine by what uname(2) calls the machine: its own, and what it runs besides. A process may
+# choose to see the 32-bit name (personality(2)).
+_X86, _ARM = (62, 3), (183, 40)
+_MACHINES = {
+    "x86_64": _X86,
+    "i386": _X86,
+    "i486": _X86,
+    "i586": _X86,
+    "i686": _X86,
+    "aarch64": _ARM,
+    "armv8l": _ARM,
+    "armv7l": (40,),
+    "riscv64": (243,),
+    "ppc64le": (21,),
+    "ppc64": (21, 20),
+    "s390x": (22,),
+    "loongarch64": (258,),
+}
 
 
 def interpreter(header: bytes, path: str) -> tuple[str, bytes | None] | None:
@@ -64,3 +89,30 @@ def _bad(path: str, problem: str, found: bytes | None = None) -> VerisealError:
         found=None if found is None else os.fsdecode(found) or "nothing",
         remedy="Begin the script with #! and the full path of its interpreter",
     )
+
+
+def require_machine(header: bytes, machine: str, path: str) -> None:
+    """Return only if the ELF program that begins with ``header`` is for ``machine``, of uname(2).
+
+    The kernel hands others to whatever is registered for them in binfmt_misc, unchecked.
+
+    Raises VerisealError: ``other-architecture``, ``unknown-format`` if it ends too early.
+    """
+    if len(header) < _ELF_MACHINE.stop:
+        raise VerisealError(
+            "unknown-format",
+            "an ELF program that is cut off",
+            path=path,
+            remedy="Restore the program from the release",
+        )
+    big = header[_ELF_DATA] == _MSB
+    found = int.from_bytes(header[_ELF_MACHINE], "big" if big else "little")
+    if found not in _MACHINES.get(machine, ()):
+        raise VerisealError(
+            "other-architecture",
+            "an ELF program for another machine",
+            path=path,
+            expected=f"one for {machine}",
+            found=f"e_machine {found}",
+            remedy="Install the release for this machine",
+        )

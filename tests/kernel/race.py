@@ -33,16 +33,19 @@ def launch(tries: int, path: str) -> dict[int, int]:
     """Try so many times; how often each exit status came."""
     sys.path.insert(0, "/usr/lib/veriseal")
     from veriseal.errors import VerisealError
-    from veriseal.launch import checks, main
+    from veriseal.launch import checks, main, ready
 
-    state = checks.require_ready_system()
+    state = ready.require_ready_system()
     ended: collections.Counter[int] = collections.Counter()
     for _ in range(tries):
+        made = checks.Checks(state)
         try:
-            program = checks.check_program(path, state)
+            program = made.program(path)
         except VerisealError:
             ended[main.REFUSED] += 1
             continue
+        finally:
+            made.close()
         child = os.fork()
         if child == 0:
             try:

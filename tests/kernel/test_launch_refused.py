@@ -11,7 +11,7 @@ import pytest
 from veriseal import journal, merkle, report, trusted
 from veriseal.errors import VerisealError
 from veriseal.kernel import verity
-from veriseal.launch import checks
+from veriseal.launch import ready
 
 from . import helpers
 from .conftest import AS_NOBODY, Prepared, Sealed
@@ -264,7 +264,7 @@ def bad_report(request: pytest.FixtureRequest, sealed: Sealed) -> Iterator[str]:
 @pytest.mark.parametrize("bad_report", REPORTS, indirect=True)
 def test_without_a_good_boot_report_nothing_is_even_checked(bad_report: str) -> None:
     with pytest.raises(VerisealError) as caught:
-        checks.require_ready_system()
+        ready.require_ready_system()
     assert (caught.value.reason, caught.value.path) == (bad_report, report.PATH)
 
 

@@ -93,6 +93,24 @@ def test_another_layout_is_refused_though_it_claims_to_be_sealed(
     assert refused(path).reason == "report-damaged"
 
 
+@pytest.mark.parametrize("revoked", [[], ["sha256:" + "ab" * 32], ["sha256:00", "sha512:11"] * 9])
+@pytest.mark.parametrize("release", ["", "debian:13 version 2", 'a"b\\c\n\udcff'])
+def test_what_the_launcher_reads_besides(path: str, revoked: list[str], release: str) -> None:
+    report.write(report.State("sealed", "verified", "both", release, revoked), {}, path)
+    found = report.state(path)
+    assert list(found.revoked) == revoked
+    assert report.read(path)["revoked"] == revoked
+    assert report.read(path)["release"] == release
+    assert found.release.isprintable()
+
+
+@pytest.mark.parametrize("size", range(1, 40))
+def test_cut_off_at_its_end(path: str, size: int) -> None:
+    report.write(GOOD, {"tree": {"summary": "no findings"}}, path)
+    os.truncate(path, os.stat(path).st_size - size)
+    assert refused(path).reason == "report-damaged"
+
+
 @pytest.mark.parametrize("mode", [0o666, 0o664, 0o646])
 def test_writable_by_others(path: str, mode: int) -> None:
     report.write(GOOD, {}, path)
@@ -122,7 +140,16 @@ def test_not_a_regular_file(path: str, kind: str) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"{", b"[]", b"null", b'{"schema": 1}', b"\xff", b"[" * 100000, b" " * (1 << 20) + b"{}"],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"schema": 1}',
+        b"\xff",
+        b"[" * 100000,
+        b" " * report.MAX_SIZE + b"{}",
+    ],
     ids=["empty", "cut", "list", "null", "schema", "binary", "deep", "large"],
 )
 def test_damaged(path: str, data: bytes) -> None:

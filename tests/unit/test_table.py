@@ -1,8 +1,10 @@
 """The launch table: what was written is accepted, and nothing else, whatever became of the file."""
 
 import os
+import re
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -27,6 +29,8 @@ def digest(number: int) -> Digest:
 
 
 PING, POWEROFF, GONE = digest(1), digest(2), digest(3)
+NEEDS = [(b"/lib64/ld.so", b"\1" * 68), (b"/etc/ld.so.preload", table.ABSENT)]
+OTHER_NEEDS = [*NEEDS, (b"/opt/\xff\n/lib.so", table.REFUSED)]
 ROWS = [(b"/usr/bin/ping", PING), (b"/usr/bin/poweroff", POWEROFF), (b"/usr/lib/x", digest(4))]
 
 
@@ -39,7 +43,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture
 def written(path: str) -> str:
     """A table of ROWS."""
-    assert table.write(ROWS, BOOT, path) == len(ROWS)
+    assert table.write(ROWS, {}, BOOT, path) == len(ROWS)
     return path
 
 
@@ -67,7 +71,8 @@ def outcome(path: str, name: bytes, wanted: Digest) -> str:
 
 
 def record(name: bytes, wanted: Digest) -> bytes:
-    return struct.pack("=HH", wanted.algorithm.number, len(name)) + wanted.value + name
+    head = struct.pack("=HHII", wanted.algorithm.number, len(name), 0, 0)
+    return head + wanted.value + name
 
 
 # What it says
@@ -113,7 +118,7 @@ def test_almost_the_path_is_another_path(written: str, name: bytes) -> None:
 
 def test_the_same_bytes_under_another_algorithm_are_another_digest(path: str) -> None:
     wide = Digest(SHA512, PING.value * 2)
-    table.write([(b"/a", PING), (b"/b", wide)], BOOT, path)
+    table.write([(b"/a", PING), (b"/b", wide)], {}, BOOT, path)
     require(path, b"/b", wide)
     assert refused(path, b"/a", wide).reason == "misplaced"
     assert refused(path, b"/b", PING).reason == "misplaced"
@@ -130,20 +135,20 @@ def test_the_same_bytes_under_another_algorithm_are_another_digest(path: str) ->
     ],
 )
 def test_all_places_are_named_up_to_a_limit(path: str, number: int, text: str) -> None:
-    table.write([(b"/%d" % place, PING) for place in range(number)], BOOT, path)
+    table.write([(b"/%d" % place, PING) for place in range(number)], {}, BOOT, path)
     error = refused(path, "/here", PING)
     assert error.problem == f"signed, but this is {text}"
 
 
 def test_a_name_cannot_forge_a_line_of_the_message(path: str) -> None:
-    table.write([(b"/a\nrefused\x1b[2J\xff", PING)], BOOT, path)
+    table.write([(b"/a\nrefused\x1b[2J\xff", PING)], {}, BOOT, path)
     text = str(refused(path, b"/b\n\xff", PING))
     assert text.isprintable()
     assert "/a\\nrefused\\x1b[2J\\udcff" in text
 
 
 def test_no_files_at_all(path: str) -> None:
-    assert table.write([], BOOT, path) == 0
+    assert table.write([], {}, BOOT, path) == 0
     assert refused(path).reason == "not-in-manifest"
 
 
@@ -163,7 +168,7 @@ def test_equal_hashes_are_told_apart(path: str) -> None:
     others = same_hash(b"/usr/lib/some-library.so")
     names = [next(others) for _ in range(9)]
     rows = [(name, digest(index)) for index, name in enumerate(names[:-1])]
-    table.write(rows, BOOT, path)
+    table.write(rows, {}, BOOT, path)
     for index, name in enumerate(names):
         for other in range(len(names)):
             reason = outcome(path, name, digest(other))
@@ -178,7 +183,7 @@ def test_equal_hashes_are_told_apart(path: str) -> None:
 def test_equal_slots_are_told_apart(path: str) -> None:
     wanted = [b"/%d" % number for number in range(10000) if table._hash(b"/%d" % number) % 3 == 2]
     rows = [(name, digest(index)) for index, name in enumerate(wanted[:3])]
-    table.write(rows, BOOT, path)
+    table.write(rows, {}, BOOT, path)
     for name, own in rows:
         require(path, name, own)
     assert outcome(path, wanted[3], digest(9)) == "not-in-manifest"
@@ -199,7 +204,7 @@ def test_numbered_names_do_not_pile_up(names: bytes) -> None:
 def test_a_look_up_costs_the_same_in_every_table(
     path: str, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table.write([(b"/usr/lib/file%d" % row, digest(row)) for row in range(rows)], BOOT, path)
+    table.write([(b"/usr/lib/file%d" % row, digest(row)) for row in range(rows)], {}, BOOT, path)
     reads: list[int] = []
     real = os.pread
 
@@ -220,7 +225,7 @@ def test_the_same_rows_in_any_order_are_the_same_bytes(path: str) -> None:
     rows = [(b"/%d" % number, digest(number % 7)) for number in range(500)]
     found = set()
     for order in (rows, rows[::-1], sorted(rows, key=lambda row: row[1].value)):
-        table.write(iter(order), BOOT, path)
+        table.write(iter(order), {}, BOOT, path)
         found.add(Path(path).read_bytes())
     assert len(found) == 1
 
@@ -228,7 +233,7 @@ def test_the_same_rows_in_any_order_are_the_same_bytes(path: str) -> None:
 def test_every_user_can_read_it_whatever_the_umask(path: str) -> None:
     before = os.umask(0o777)
     try:
-        table.write(ROWS, BOOT, path)
+        table.write(ROWS, {}, BOOT, path)
     finally:
         os.umask(before)
     assert oct(os.stat(path).st_mode) == "0o100644"
@@ -241,7 +246,7 @@ def test_every_user_can_read_it_whatever_the_umask(path: str) -> None:
 )
 def test_a_bad_row_is_refused_and_the_old_table_stays(written: str, name: bytes) -> None:
     with pytest.raises(VerisealError) as caught:
-        table.write([*ROWS, (name, GONE)], BOOT, written)
+        table.write([*ROWS, (name, GONE)], {}, BOOT, written)
     assert (caught.value.reason, caught.value.path) == ("bad-launch-row", os.fsdecode(name))
     require(written, *ROWS[0])
 
@@ -249,7 +254,7 @@ def test_a_bad_row_is_refused_and_the_old_table_stays(written: str, name: bytes)
 def test_rows_without_end_are_refused(written: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table, "MAX_ROWS", 100)
     with pytest.raises(VerisealError) as caught:
-        table.write(((b"/%d" % number, PING) for number in count()), BOOT, written)
+        table.write(((b"/%d" % number, PING) for number in count()), {}, BOOT, written)
     assert caught.value.reason == "launch-table-too-large"
     require(written, *ROWS[0])
 
@@ -258,9 +263,9 @@ def test_a_table_that_would_be_too_large_is_refused(
     written: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(table, "MAX_SIZE", os.path.getsize(written))
-    table.write(ROWS, BOOT, written)
+    table.write(ROWS, {}, BOOT, written)
     with pytest.raises(VerisealError) as caught:
-        table.write([*ROWS, (b"/more", GONE)], BOOT, written)
+        table.write([*ROWS, (b"/more", GONE)], {}, BOOT, written)
     assert caught.value.reason == "launch-table-too-large"
     require(written, *ROWS[0])
 
@@ -268,7 +273,7 @@ def test_a_table_that_would_be_too_large_is_refused(
 def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
     (tmp_path / "launch.table" / "in the way").mkdir(parents=True)
     with pytest.raises(OSError):
-        table.write(ROWS, BOOT, str(tmp_path / "launch.table"))
+        table.write(ROWS, {}, BOOT, str(tmp_path / "launch.table"))
     assert os.listdir(tmp_path) == ["launch.table"]
 
 
@@ -280,7 +285,7 @@ def test_missing(path: str) -> None:
 
 
 def test_of_another_boot(written: str) -> None:
-    table.write(ROWS, BOOT.replace("0", "1"), written)
+    table.write(ROWS, {}, BOOT.replace("0", "1"), written)
     error = refused(written)
     assert error.reason == "launch-table-of-another-boot"
     assert (error.expected, error.found) == (BOOT, BOOT.replace("0", "1"))
@@ -322,12 +327,75 @@ def test_no_refusal_leaves_a_descriptor_open(written: str) -> None:
     assert len(os.listdir("/proc/self/fd")) == before
 
 
+# Closures
+
+
+def closure(path: str, name: bytes, wanted: Digest) -> list[tuple[bytes, bytes]] | None:
+    with Table(BOOT, path) as opened:
+        return opened.closure(opened.require(name, wanted))
+
+
+def test_a_program_has_its_closure_and_a_library_none(path: str) -> None:
+    closures = {b"/usr/bin/ping": NEEDS, b"/usr/bin/poweroff": OTHER_NEEDS, b"/not/listed": NEEDS}
+    table.write(ROWS, closures, BOOT, path)
+    assert closure(path, b"/usr/bin/ping", PING) == NEEDS
+    assert closure(path, b"/usr/bin/poweroff", POWEROFF) == OTHER_NEEDS
+    assert closure(path, b"/usr/lib/x", digest(4)) is None
+
+
+def test_a_program_that_needs_nothing_is_a_program(path: str) -> None:
+    table.write(ROWS, {b"/usr/bin/ping": []}, BOOT, path)
+    assert closure(path, b"/usr/bin/ping", PING) == []
+
+
+def test_equal_closures_are_stored_once(path: str) -> None:
+    names = [b"/%d" % number for number in range(100)]
+    rows = [(name, PING) for name in names]
+    table.write(rows, {names[0]: OTHER_NEEDS}, BOOT, path)
+    once = os.path.getsize(path)
+    table.write(rows, dict.fromkeys(names, OTHER_NEEDS), BOOT, path)
+    assert os.path.getsize(path) == once
+    for name in names:
+        assert closure(path, name, PING) == OTHER_NEEDS
+
+
+def test_who_needs_a_file(path: str) -> None:
+    closures = {b"/usr/bin/ping": NEEDS, b"/usr/bin/poweroff": OTHER_NEEDS}
+    table.write(ROWS, closures, BOOT, path)
+    with Table(BOOT, path) as opened:
+        assert sorted(opened.programs_with(b"\1" * 68)) == [b"/usr/bin/ping", b"/usr/bin/poweroff"]
+        assert opened.programs_with(table.REFUSED) == [b"/usr/bin/poweroff"]
+        assert opened.programs_with(bytes(67)) == []
+
+
+def test_no_digest_of_another_size_is_written(path: str) -> None:
+    with pytest.raises(ValueError, match="measures"):
+        table.write(ROWS, {b"/usr/bin/ping": [(b"/a", b"\1" * 36)]}, BOOT, path)
+
+
+def test_a_damaged_closure_is_damage_and_asks_for_no_more_than_the_table_has(path: str) -> None:
+    table.write(ROWS, {b"/usr/bin/ping": OTHER_NEEDS}, BOOT, path)
+    data = Path(path).read_bytes()
+    size = 4 + 3 * 68 + sum(len(name) + 1 for name, _ in OTHER_NEEDS)
+    offset = len(data) - size
+    place = data.index(struct.pack("=II", offset, size))
+    values = (0, 1, 3, 4, size - 1, size + 1, offset, len(data), 0xFFFFFFFF)
+    for where, width in ((place, 8), (place + 4, 4), (offset, 4)):
+        for value in values:
+            changed = bytearray(data)
+            changed[where : where + width] = struct.pack("=II", value, size)[:width]
+            Path(path).write_bytes(changed)
+            with suppress(VerisealError):
+                # A size of 0 says that it is no program; a closure cut short is never shorter.
+                assert closure(path, b"/usr/bin/ping", PING) in (None, OTHER_NEEDS), (where, value)
+
+
 # Damage
 
 
 def test_another_format_of_an_older_or_newer_version(written: str) -> None:
     data = Path(written).read_bytes()
-    for version in (0, 2, 1 << 24):
+    for version in (0, 1, 3, 1 << 24):
         Path(written).write_bytes(data[:8] + struct.pack("=I", version) + data[12:])
         assert refused(written).reason == "launch-table-damaged"
 
@@ -379,7 +447,7 @@ def test_a_row_in_the_wrong_slot_is_damage_not_a_misplaced_file(path: str) -> No
     names = [
         next(n for n in (b"/%d" % i for i in count()) if table._hash(n) % 2 == s) for s in (0, 1)
     ]
-    table.write([(names[0], PING), (names[1], POWEROFF)], BOOT, path)
+    table.write([(names[0], PING), (names[1], POWEROFF)], {}, BOOT, path)
     data = Path(path).read_bytes()
     Path(path).write_bytes(data[: INDEX + 12] + record(names[1], POWEROFF) + record(names[0], PING))
     assert refused(path, names[0], PING).reason == "launch-table-damaged"
@@ -405,7 +473,9 @@ def never_wrong(path: str, data: bytes) -> None:
     """Whatever the table's bytes are: refused with a reason, or the pair stands in them."""
     Path(path).write_bytes(data)
     for name, wanted in PROBES:
-        assert outcome(path, name, wanted) or record(name, wanted) in data
+        head = record(name, wanted)
+        stands = re.search(re.escape(head[:4]) + b"(?s:.{8})" + re.escape(head[12:]), data)
+        assert outcome(path, name, wanted) or stands
 
 
 def test_every_single_bit(written: str) -> None:
@@ -419,7 +489,7 @@ def test_every_single_bit(written: str) -> None:
 @settings(max_examples=300, deadline=None)
 @given(changes=st.dictionaries(st.integers(44, 235), st.integers(0, 255), max_size=12))
 def test_any_bytes_changed(path: str, changes: dict[int, int]) -> None:
-    table.write(ROWS, BOOT, path)
+    table.write(ROWS, {}, BOOT, path)
     data = bytearray(Path(path).read_bytes())
     for position, value in changes.items():
         data[position % len(data)] = value
@@ -436,7 +506,7 @@ def test_any_bytes_changed(path: str, changes: dict[int, int]) -> None:
 )
 def test_a_hostile_table(path: str, slots: int, index: list[int], records: list[bytes]) -> None:
     body = struct.pack(f"={len(index)}I", *index) + b"".join(records)
-    head = struct.pack("=8sI36sII", b"VSLaunch", 1, BOOT.encode(), slots, INDEX + len(body))
+    head = struct.pack("=8sI36sII", b"VSLaunch", 2, BOOT.encode(), slots, INDEX + len(body))
     os.makedirs(os.path.dirname(path), exist_ok=True)
     never_wrong(path, head + body)
 
@@ -450,7 +520,7 @@ digests = st.integers(0, 5).map(digest)
 def test_it_is_a_dictionary(
     path: str, rows: dict[bytes, Digest], name: bytes, wanted: Digest
 ) -> None:
-    table.write(rows.items(), BOOT, path)
+    table.write(rows.items(), {}, BOOT, path)
     for listed, own in rows.items():
         assert outcome(path, listed, own) == ""
     for asked in (name, *rows):

@@ -28,7 +28,7 @@ from veriseal.boot import cmdline
 from veriseal.certificate import Certificate
 from veriseal.digest import Digest
 from veriseal.errors import VerisealError
-from veriseal.kernel import files, keyring, mounts, verity
+from veriseal.kernel import descriptor, files, keyring, mounts, verity
 from veriseal.kernel.mounts import Mount
 from veriseal.pattern import Rules
 
@@ -239,7 +239,7 @@ def _require_unhidden(mountinfo: Sequence[Mount], top: Mount, rules: Rules) -> N
 
 
 def _open_image(path: str) -> int:
-    location = files.open_location(path)
+    location = descriptor.open_location(path)
     try:
         # Others could have any ioctl answered as they like; a device could do anything.
         if files.filesystem_type(location) not in files.WITH_VERITY:
@@ -251,7 +251,7 @@ def _open_image(path: str) -> int:
             )
         if not stat.S_ISREG(os.fstat(location).st_mode):
             raise VerisealError("not-a-regular-file", "not an image file", path=path)
-        return files.reopen(location)
+        return descriptor.reopen(location)
     except OSError as error:
         raise verity.failure(error, path) from None
     finally:

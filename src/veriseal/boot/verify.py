@@ -8,13 +8,13 @@ import os
 import time
 from typing import Any
 
-from veriseal import journal, osrelease, policy, report, table, trusted, voa
+from veriseal import closure, journal, osrelease, policy, report, table, trusted, voa
 from veriseal import manifest as statement
 from veriseal.boot import agent, composefs, floor, plan, seal
 from veriseal.boot.agent import Say, Step
 from veriseal.digest import Digest
 from veriseal.errors import VerisealError
-from veriseal.kernel import mounts
+from veriseal.kernel import mounts, verity
 from veriseal.pattern import Patterns, Rules
 from veriseal.policy import Policy
 from veriseal.report import State
@@ -51,14 +51,14 @@ def run(say: Say, warn: Say) -> dict[str, Any]:
         body["floor"] = lowest = floor.read()
         settings = policy.load()
         mode = settings.mode
-        result, rows = _verify(settings, state, body, lowest, _said(step, mode))
+        result, rows, closures = _verify(settings, state, body, lowest, _said(step, mode))
         result["seconds"] = round(time.monotonic() - started, 3)
         body["tree"] = result
         if result["findings"]:
             _show(result, mode, warn)
             if mode == "enforce":
                 raise _refused(result["summary"])
-        result["launch_table_rows"] = table.write(rows, trusted.boot_id())
+        result["launch_table_rows"] = table.write(rows, closures, trusted.boot_id())
         state.manifest = report.REPORTED if result["findings"] else report.VERIFIED
         report.write(state, body)
     except Exception as error:
@@ -73,8 +73,9 @@ def run(say: Say, warn: Say) -> dict[str, Any]:
     return result
 
 
-Verified = tuple[dict[str, Any], list[tuple[bytes, Digest]]]
-"""What the report says of a tree or an image, and the rows of the launch table."""
+Rows = list[tuple[bytes, Digest]]
+Verified = tuple[dict[str, Any], Rows, dict[bytes, list[tuple[bytes, bytes]]]]
+"""What the report says of a tree or an image, the rows of the launch table, and its closures."""
 
 
 def _verify(
@@ -88,8 +89,8 @@ def _verify(
         lowest,
     )
     if settings.root == "composefs":
-        return _verify_image(settings, trust, step), []
-    return _verify_tree(settings, trust, step)
+        return _verify_image(settings, trust, state, step), [], {}
+    return _verify_tree(settings, trust, state, step)
 
 
 def _signers(
@@ -112,11 +113,12 @@ def _signers(
     return planned.releases
 
 
-def _verify_tree(settings: Policy, trust: source.Trust, step: Step) -> Verified:
+def _verify_tree(settings: Policy, trust: source.Trust, state: State, step: Step) -> Verified:
     root = os.open(SYSROOT, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     shown = f"{SYSROOT}/{statement.DIRECTORY}"
     directory = source.open_directory(root, statement.DIRECTORY, shown)
-    release = _load(directory, shown, trust, step)
+    release = _load(directory, shown, trust, state, step)
+    needed = closure.parse(release.closures, f"{shown}/{closure.NAME}")
     checked = check.check(root, release, settings.verity == "all")
     covered, beyond = mounted_below(SYSROOT, checked, Patterns(release.manifest.mutable))
     for point in beyond:
@@ -135,16 +137,31 @@ def _verify_tree(settings: Policy, trust: source.Trust, step: Step) -> Verified:
         "mounts": covered,
         "not_covered": beyond,
     }
-    return result, checked.rows
+    return result, checked.rows, _closures(needed, checked.rows)
 
 
-def _verify_image(settings: Policy, trust: source.Trust, step: Step) -> dict[str, Any]:
+def _closures(needed: closure.Closures, accepted: Rows) -> dict[bytes, list[tuple[bytes, bytes]]]:
+    """What the launcher has to measure for each program, see `table`.
+
+    A file with a finding is none that the check accepted, wherever else its digest may belong.
+    """
+    measured: dict[Digest | None, bytes] = {None: table.ABSENT}
+    measured |= {digest: verity.raw_digest(digest) for _, digest in accepted}
+    return {
+        program: [(path, measured.get(digest, table.REFUSED)) for path, digest in members]
+        for program, members in needed.items()
+    }
+
+
+def _verify_image(
+    settings: Policy, trust: source.Trust, state: State, step: Step
+) -> dict[str, Any]:
     with open(COMMAND_LINE, encoding="utf-8", errors="surrogateescape") as file:
         digest, image = composefs.named(file.read().rstrip("\n"), settings.image_file)
     shown = composefs.deployment(settings.images, digest)
     root = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     directory = source.open_directory(root, shown.lstrip("/"), shown)
-    release = _load(directory, shown, trust, step)
+    release = _load(directory, shown, trust, state, step)
     if release.manifest.image != digest:
         raise VerisealError(
             "other-image",
@@ -192,13 +209,18 @@ def mounted_below(
     return covered, beyond
 
 
-def _load(directory: int, shown: str, trust: source.Trust, step: Step) -> source.Release:
+def _load(
+    directory: int, shown: str, trust: source.Trust, state: State, step: Step
+) -> source.Release:
+    """The release. From here on the boot report names it, and what it revokes."""
     try:
         release = source.load(directory, shown, trust)
     finally:
         os.close(directory)
     for why in release.ignored:
         step(journal.VERIFY_NOT_COVERED, f"counts for nothing: {why}", journal.WARNING)
+    state.release = f"{release.manifest.os} version {release.manifest.version}"
+    state.revoked = [str(digest) for digest in release.manifest.revoked]
     return release
 
 

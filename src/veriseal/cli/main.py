@@ -21,6 +21,8 @@ VERBS = {
     "verify": "check a tree against its signed manifest",
     "boot": "the agent's steps, in the initrd",
     "exec": "the launcher: run a program only if it is signed",
+    "explain": "would a file be started, and if not, why and what to do",
+    "wrap": "have a systemd unit start its programs through the launcher",
     "status": "what is sealed, enrolled, required, booted",
 }
 """Verb: one line of help. Each is the module `veriseal.cli.VERB`; `exec` is `veriseal.launch`."""

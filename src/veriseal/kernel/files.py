@@ -1,13 +1,7 @@
-"""Opening a file without being led astray, and asking which file system it is on.
-
-On the launcher's path.
-"""
+"""Opening a file without being led astray, and asking which file system it is on."""
 
 import ctypes
-import errno
 import os
-
-from veriseal.errors import VerisealError
 
 EXT4 = 0xEF53
 BTRFS = 0x9123683E
@@ -38,29 +32,6 @@ def filesystem_type(fd: int) -> int:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return ctypes.c_long.from_buffer(buffer).value & 0xFFFFFFFF
-
-
-def open_location(path: str) -> int:
-    """A descriptor that only locates ``path`` (O_PATH): nothing is read and no driver is woken.
-
-    Symbolic links are followed. The caller closes it.
-
-    Raises VerisealError: ``not-found``, ``permission``, ``system-call``.
-    """
-    try:
-        return os.open(path, os.O_PATH | os.O_CLOEXEC)
-    except ValueError:
-        raise VerisealError("not-found", "a NUL byte cannot be in a path", path=path) from None
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            raise VerisealError("not-found", "no such file", path=path) from None
-        reason = "permission" if error.errno == errno.EACCES else "system-call"
-        raise VerisealError(
-            reason,
-            f"cannot be opened: {error.strerror}",
-            path=path,
-            remedy="Each directory of the path must be open to this user: see namei -l",
-        ) from None
 
 
 def open_beneath(directory: int, path: bytes, flags: int) -> int:
@@ -99,11 +70,3 @@ def ext4_complaints(directory: str = "/sys/fs/ext4") -> dict[str, int]:
                 continue  # /sys/fs/ext4/features, or unmounted just now
         counts[device] = total
     return counts
-
-
-def reopen(location: int) -> int:
-    """Open what ``location`` (from `open_location`) refers to for reading: the same inode.
-
-    This is where the kernel checks a built-in signature. Raises OSError.
-    """
-    return os.open(f"/proc/self/fd/{location}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)

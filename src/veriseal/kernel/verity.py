@@ -5,7 +5,6 @@ include/uapi/linux/fsverity.h. All integers are in the machine's byte order. The
 are those of architectures with asm-generic/ioctl.h, such as x86, arm64 and riscv.
 """
 
-import array
 import errno
 import fcntl
 import os
@@ -145,20 +144,35 @@ def measured_digest(raw: bytes) -> Digest:
     return Digest(algorithm_by_number(number), raw[4 : 4 + size])
 
 
-def read_signature(fd: int, path: str | None = None) -> bytes:
-    """The built-in signature stored with ``fd``, DER PKCS#7 (FS_IOC_READ_VERITY_METADATA).
+def require_signature(fd: int, path: str | None = None) -> None:
+    """Return only if a built-in signature is stored with ``fd`` (FS_IOC_READ_VERITY_METADATA).
 
     Its presence is not implied by the sysctl: an inode opened before the sysctl was set stays
-    readable without one.
+    readable without one. Whether it is good is what the kernel checked at open.
 
     Raises VerisealError: ``unsigned`` if there is none, ``no-verity`` and others;
     ``signature-unreadable`` where the kernel measures but does not show the signature.
     """
+    _read_signature(fd, path, 0, 0)
+
+
+def read_signature(fd: int, path: str | None = None) -> bytes:
+    """The built-in signature stored with ``fd``, DER PKCS#7.
+
+    Raises VerisealError as `require_signature` does.
+    """
+    import array  # imports collections, for which the launcher has no time
+
     buffer = array.array("B", bytes(MAX_SIGNATURE_SIZE))
     address, length = buffer.buffer_info()
+    return buffer[: _read_signature(fd, path, address, length)].tobytes()
+
+
+def _read_signature(fd: int, path: str | None, address: int, length: int) -> int:
+    """Copy at most ``length`` bytes of the signature to ``address``; the number of bytes."""
     argument = struct.pack("=QQQQQ", _METADATA_TYPE_SIGNATURE, 0, length, address, 0)
     try:
-        size = fcntl.ioctl(fd, _IOC_READ_VERITY_METADATA, bytearray(argument))
+        return int(fcntl.ioctl(fd, _IOC_READ_VERITY_METADATA, bytearray(argument)))
     except OSError as error:
         if error.errno == errno.ENODATA:
             # Both "no verity" and "no signature" are ENODATA here: ask once more.
@@ -179,7 +193,6 @@ def read_signature(fd: int, path: str | None = None) -> bytes:
                 remedy="Keep it on ext4, or boot a newer kernel: on btrfs Linux 7.3 can, 6.12 not",
             ) from None
         raise failure(error, path) from None
-    return buffer[:size].tobytes()
 
 
 def enable(
@@ -199,6 +212,8 @@ def enable(
     Raises VerisealError: ``not-enrolled``, ``signature-mismatch``, ``open-for-writing``,
     ``feature-off``, ``already-enabled`` and others.
     """
+    import array
+
     salt_buffer = array.array("B", salt)
     signature_buffer = array.array("B", signature)
     argument = struct.pack(

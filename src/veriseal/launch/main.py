@@ -8,7 +8,7 @@ import sys
 
 from veriseal.errors import VerisealError, printable
 from veriseal.kernel import process
-from veriseal.launch import checks, environment
+from veriseal.launch import checks, environment, ready
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,13 +26,17 @@ _IN_A_CHROOT = {
     "misplaced": "In a chroot or with RootDirectory= it needs the path that it has outside",
 }
 _USAGE = """\
-usage: veriseal exec PROGRAM [ARGUMENT...]
+usage: veriseal exec [--explain] [--argv0 NAME] [--] PROGRAM [ARGUMENT...]
 
 Run PROGRAM only if it is a regular file with fs-verity, with a built-in signature that the
 kernel accepted, and with the place and contents that the release has for it, as checked in this
-boot; launch.require in the configuration can ask for less. PROGRAM is a path; PATH is not searched.
-Arguments, environment and descriptors are passed on; variables that would make the loader or
-an interpreter run other code are not, and the journal names them.
+boot; and only if the same holds for its interpreter and its libraries. launch.require in the
+configuration can ask for less. PROGRAM is a path; PATH is not searched. Arguments, environment
+and descriptors are passed on; variables that would make the loader or an interpreter run other
+code are not, and the journal names them.
+
+  --explain     run nothing; print each check, and why it passes or not
+  --argv0 NAME  what the program sees as its own name, in place of PROGRAM
 
 exit status: 126 refused, 127 not found, otherwise the program's own
 """
@@ -41,28 +45,63 @@ exit status: 126 refused, 127 not found, otherwise the program's own
 def main(arguments: list[str]) -> int:
     """Run ``arguments``, the program first. Returns only if nothing was started."""
     process.let_sigint_kill()
-    separated = arguments[:1] == ["--"]
-    if separated:
-        arguments = arguments[1:]
-    if not arguments or (arguments[0].startswith("-") and not separated):
-        wanted = arguments[:1] in (["--help"], ["-h"])
-        os.write(1 if wanted else 2, _USAGE.encode())
-        return 0 if wanted else USAGE
-    path = arguments[0]
+    try:
+        options = _Options(arguments)
+    except ValueError as error:
+        _say(f"veriseal exec: {error}\n{_USAGE}")
+        return USAGE
+    if options.help:
+        os.write(1, _USAGE.encode())
+        return 0
+    path = options.program
     try:
         _require_isolated()
-        state = checks.require_ready_system()
-        if "/" not in path:
-            raise VerisealError(
-                "not-found", "PATH is not searched", path=path, remedy="Give the whole path"
-            )
-        _become(checks.check_program(path, state), arguments)
+        if options.explain:
+            return _explain(path)
+        program = checks.Checks(ready.require_ready_system()).program(path)
+        _become(program, [options.argv0, *options.arguments])
     except VerisealError as error:
         return _refuse(path, error)
     except Exception as error:
         # Whatever went wrong: nothing was started, and it is said on one line.
         text = f"the launcher failed: {type(error).__name__}: {error}"
         return _refuse(path, VerisealError("internal", text, path=path, remedy=_DEFECT))
+
+
+class _Options:
+    """The launcher's own options end at the program. Raises ValueError."""
+
+    __slots__ = ("argv0", "arguments", "explain", "help", "program")
+
+    def __init__(self, words: list[str]) -> None:
+        self.explain = self.help = False
+        name = None
+        while words and words[0].startswith("-"):
+            option, *words = words
+            if option == "--":
+                break
+            if option in ("-h", "--help"):
+                self.help = True
+            elif option == "--explain":
+                self.explain = True
+            elif option == "--argv0" and words:
+                name, *words = words
+            else:
+                raise ValueError(f"what is {printable(option)}?")
+        if not words and not self.help:
+            raise ValueError("which program?")
+        self.program, *self.arguments = words or [""]
+        self.argv0 = self.program if name is None else name
+
+
+def _explain(path: str) -> int:
+    from veriseal.launch import explain
+
+    explanation = explain.explain(path)
+    os.write(1, f"{explanation}\n".encode(errors="backslashreplace"))
+    if explanation.error is None:
+        return 0
+    return NOT_FOUND if explanation.error.reason == "not-found" else REFUSED
 
 
 def _require_isolated() -> None:
@@ -115,12 +154,16 @@ def _refuse(path: str, error: VerisealError) -> int:
         error.remedy = f"{error.remedy}. {_IN_A_CHROOT[error.reason]}"
     why = error.sentence() if error.path in (None, path) else str(error)
     line = f"refused {printable(path)} [{error.reason}, digest {digest or 'not measured'}]: {why}"
-    try:
-        os.write(2, f"veriseal exec: {line}\n".encode(errors="backslashreplace"))
-    except OSError:
-        pass  # closed; the journal has the refusal too
+    _say(f"veriseal exec: {line}\n")
     _log(True, line, path=path, digest=digest, reason=error.reason, remedy=error.remedy)
     return NOT_FOUND if error.reason == "not-found" else REFUSED
+
+
+def _say(text: str) -> None:
+    try:
+        os.write(2, text.encode(errors="backslashreplace"))
+    except OSError:
+        pass  # closed; the journal has a refusal too
 
 
 def _log(refused: bool, message: str, **fields: str | None) -> None:
