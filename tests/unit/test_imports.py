@@ -46,6 +46,7 @@ ALLOWED = {
     "launch": "errors digest trusted report table script journal sitepackages kernel",
     "boot": "errors digest closure trusted report table journal osrelease pattern policy voa pem "
     "certificate signature manifest tree kernel",
+    "unit": "errors build",
     "build": "errors digest pem merkle closure script dump pattern policy osrelease pool "
     "certificate signature manifest kernel",
 }
