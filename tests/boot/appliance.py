@@ -8,41 +8,40 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.boot import compiled
+from tests.boot.layout import (
+    DATA,
+    FILES,
+    MANIFEST,
+    OS,
+    OTHER,
+    RELEASE,
+    RELEASED,
+    SIGNATURES,
+    STRANGE,
+    STRANGE_LIBRARY,
+    STRANGER,
+    STRAY,
+    STRAY_LIBRARY,
+    STRAY_SIGNED,
+)
 from tests.guest import root, run
 from tests.guest.machine import Disk
 from tests.guest.store import BUILD, REPO, GuestError, built, command, remove, say
 
-FILES = Path(__file__).parent / "files"
-OS = "debian:13"
-RELEASE = f"/usr/share/voa/{OS}/image/default/x509/release.pem"
-MANIFEST = "usr/lib/veriseal/manifest"
+INSIDE = Path(__file__).parent / "inside"
 VERSION = 2
 """Of the manifest; the initrd knows it and refuses version 1."""
-BIN = "opt/kiosk/bin"
-DATA = "var/lib/veriseal"
-STRAY = f"{DATA}/stray"
-"""Programs that are not the release's, where anybody may put files."""
-OTHER = f"{DATA}/other"
-"""Manifests that an attacker with the disk may have kept or made."""
-SIGNATURES = f"{DATA}/signatures"
-"""Of the strays."""
-RELEASED = f"{DATA}/release"
-"""What the build wrote."""
-
-# Built from one source; each is a different file.
-SIGNED = ("kiosk", "program", "poweroff", "changed")
-STRAY_SIGNED = ("not-listed", "other-signature", "damaged-signature", "old-program")
-STRANGE = "stranger"
-UNSIGNED = "no-signature"
-PLAIN = "no-verity"
-SCRIPTS = {
-    "script": "#!/bin/sh\necho script: up\n",
-    "script-of-unsigned": f"#!/{STRAY}/{PLAIN}\n",
-    "script-by-env": "#!/usr/bin/env sh\necho evil\n",
-    "python-script": "#!/usr/bin/python3.13\nprint('python-script: up')\n",
+KIOSK = "veriseal-run@opt-kiosk-bin-kiosk"
+"""The unit of the kiosk."""
+SIGNERS = {
+    "release": (*STRAY_SIGNED, STRAY_LIBRARY),
+    "stranger": (STRANGE, STRANGE_LIBRARY),
 }
+"""Of the strays."""
 CONFIGURATION = """\
 [build]
+programs = ["/usr", "/opt/kiosk/bin"]
 mutable = [
     "/etc/.pwd.lock", "/etc/.updated", "/etc/machine-id",
     "/home", "/root", "/run", "/tmp", "/var",
@@ -60,13 +59,17 @@ CHROOT_MOUNTS = ("proc", "sys", "dev")
 
 
 class Appliance(NamedTuple):
-    """What a boot is made of. ``initrd`` carries the release certificate, ``bare`` none."""
+    """What a boot is made of. ``initrd`` carries the release certificate, ``bare`` none.
+
+    ``trees`` holds small trees to build, and the keys for that.
+    """
 
     kernel: root.Kernel
     image: Path
     initrd: Path
     bare: Path
     without_module: Path
+    trees: Path
 
 
 def build(kernel_name: str = root.DEFAULT_KERNEL) -> Appliance:
@@ -81,6 +84,7 @@ def build(kernel_name: str = root.DEFAULT_KERNEL) -> Appliance:
         place / "initrd",
         place / "initrd-bare",
         place / "initrd-without-module",
+        place / "trees",
     )
 
 
@@ -92,8 +96,11 @@ def _inputs(kernel: root.Kernel) -> list[object]:
             "units",
             "dracut",
             "tests/boot/files",
+            "tests/boot/inside",
             "tests/boot/appliance.py",
-            "tests/boot/attacks.py",
+            "tests/boot/compiled.py",
+            "tests/boot/layout.py",
+            "tests/kernel/data",
         )
         for path in sorted([REPO / top, *(REPO / top).rglob("*")])
         if path.is_file() and "__pycache__" not in path.parts and ".egg-info" not in str(path)
@@ -109,10 +116,12 @@ def _make(part: Path, scratch: Path, kernel_name: str) -> None:
     part.mkdir()
     kernel = root.tree(tree, kernel_name)
     command(["make", "-s", "install", f"DESTDIR={tree}"], cwd=REPO)
-    _programs(tree)
+    compiled.programs(tree)
+    compiled.small_trees(tree, part / "trees")
     keys = _keys(scratch / "keys", tree)
-    (tree / "etc/veriseal").mkdir()
-    (tree / "etc/veriseal/veriseal.toml").write_text(CONFIGURATION)
+    for name in ("release.key", "release.pem"):
+        shutil.copy2(keys / name, part / "trees")
+    _configure(tree)
     # For the floor alone: the tree is not final yet.
     _release(tree, keys, scratch / "first", ["--config", _nothing_signed(scratch)])
     with _chroot(tree):
@@ -132,23 +141,12 @@ def _make(part: Path, scratch: Path, kernel_name: str) -> None:
     _enable(part / "image")
 
 
-def _programs(tree: Path) -> None:
-    """Compile and write what the kiosk runs, and what it must not run."""
-    for place in (BIN, STRAY, "opt/stranger"):
-        (tree / place).mkdir(parents=True)
-    shutil.copy2(FILES / "kiosk.c", tree / "tmp")
-    shutil.copy2(FILES / "evil.c", tree / "tmp")
-    stray = (*STRAY_SIGNED, STRANGE, UNSIGNED, PLAIN)
-    for place, names in ((BIN, SIGNED), (STRAY, stray)):
-        for name in names:
-            command(["chroot", tree, "gcc", "-O1", f'-DNAME="{name}"', "-Wl,--build-id",
-                     "-o", f"/{place}/{name}", "/tmp/kiosk.c"])  # fmt: skip
-    for name, text in SCRIPTS.items():
-        (tree / BIN / name).write_text(text)
-        (tree / BIN / name).chmod(0o755)
-    command(["chroot", tree, "gcc", "-shared", "-fPIC", "-o", "/opt/stranger/evil.so",
-             "/tmp/evil.c"])  # fmt: skip
-    (tree / "opt/stranger/sitecustomize.py").write_text('print("evil code in python")\n')
+def _configure(tree: Path) -> None:
+    """The settings; one of the strays is revoked."""
+    (tree / "etc/veriseal").mkdir()
+    digest = veriseal("digest", tree / STRAY / "revoked").split()[0]
+    text = f'{CONFIGURATION}revoked = ["{digest}"]\n'
+    (tree / "etc/veriseal/veriseal.toml").write_text(text)
 
 
 def _keys(keys: Path, tree: Path) -> Path:
@@ -186,7 +184,7 @@ def _release(tree: Path, keys: Path, out: Path, options: list[str | Path]) -> No
 
 
 def _sign_strays(tree: Path, keys: Path) -> None:
-    for name, names in (("release", STRAY_SIGNED), ("stranger", (STRANGE,))):
+    for name, names in SIGNERS.items():
         files = [tree / STRAY / one for one in names]
         veriseal("sign", "--key", keys / f"{name}.key", "--cert", keys / f"{name}.pem",
                  "--out-dir", tree / SIGNATURES, *files)  # fmt: skip
@@ -222,15 +220,14 @@ def _settle(tree: Path) -> None:
         remove(path)
     (tree / "etc/hostname").write_text("appliance\n")
     (tree / "etc/fstab").write_text("")
-    shutil.copy2(FILES.parent / "attacks.py", tree / "opt/stranger")
+    bytecode = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(INSIDE, tree / STRANGER / "inside", ignore=bytecode)
     units = tree / "etc/systemd/system"
     shutil.copy2(FILES / "attacks.service", units)
     wants = units / "multi-user.target.wants"
     wants.mkdir()
     (wants / "attacks.service").symlink_to("../attacks.service")
-    (wants / "veriseal-kiosk@kiosk.service").symlink_to(
-        "/usr/lib/systemd/system/veriseal-kiosk@.service"
-    )
+    (wants / f"{KIOSK}.service").symlink_to("/usr/lib/systemd/system/veriseal-run@.service")
 
 
 @contextlib.contextmanager

@@ -8,10 +8,14 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.boot import appliance, scenarios
+from tests.boot import appliance, attacks, building, refused, scenarios
+from tests.boot.inside import groups
+from tests.boot.result import Result
 from tests.guest.store import BUILD, REPO, GuestError, say
 
 PLACE = REPO / "build" / "demo"
+_NAME = max(len(attack.name) for attack in attacks.table())
+_EXPECTED = max(len(attack.expected) for attack in attacks.table())
 
 
 def main() -> int:
@@ -22,7 +26,10 @@ def main() -> int:
         say(str(error))
         return 1
     PLACE.mkdir(parents=True, exist_ok=True)
-    report = [{**result._asdict(), "good": result.good} for result in results]
+    table = {attack.name: attack._asdict() for attack in attacks.table()}
+    report = [
+        {**table[result.attack], **result._asdict(), "good": result.good} for result in results
+    ]
     (PLACE / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     for log in (BUILD / "boots").glob("*.log"):
         shutil.copy2(log, PLACE)
@@ -32,26 +39,32 @@ def main() -> int:
     return 1 if different else 0
 
 
-def _results() -> Iterator[scenarios.Result]:
+def _results() -> Iterator[Result]:
     built = appliance.build()
+    say("building small trees")
+    print(f"  {'attack':<{_NAME}} {'by':<2} {'expected':<{_EXPECTED}} seen")
+    for tree in building.TREES:
+        yield _shown(building.attempt(built, tree))
     say("booting the appliance and attacking it from inside")
-    print(f"  {'attack':<46} {'who':<3} {'expected':<33} seen")
     for result in scenarios.boot_attacked(built):
         yield _shown(result)
-    say("changing the disk and the command line, a boot for each")
+    say("changing the disk, the command line or the clock, a boot for each")
+    others = [boot for group, boot in scenarios.BOOTS.items() if group != groups.ATTACKED]
     with ThreadPoolExecutor(scenarios.AT_A_TIME) as pool:
-        boots = [pool.submit(scenarios.boot_refused, built, one) for one in scenarios.REFUSED_BOOTS]
-        only_reported = pool.submit(scenarios.boot_reported, built)
+        boots = [pool.submit(scenarios.boot_refused, built, one) for one in refused.BOOTS]
+        rows = [pool.submit(boot, built) for boot in others]
         for boot in boots:
             yield _shown(boot.result())
-        for result in only_reported.result():
-            yield _shown(result)
+        for group in rows:
+            for result in group.result():
+                yield _shown(result)
 
 
-def _shown(result: scenarios.Result) -> scenarios.Result:
+def _shown(result: Result) -> Result:
     mark = " " if result.good else "!"
     print(
-        f"{mark} {result.attack:<46} {result.attacker:<3} {result.expected:<33} {result.seen}",
+        f"{mark} {result.attack:<{_NAME}} {result.attacker:<2} {result.expected:<{_EXPECTED}} "
+        f"{result.seen}",
         flush=True,
     )
     return result

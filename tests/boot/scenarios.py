@@ -9,13 +9,16 @@ import json
 import mmap
 import os
 import re
-import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
-from tests.boot import attacks, tampering
-from tests.boot.appliance import BIN, OS, RELEASE, STRAY, Appliance, copy_image
+from tests.boot import changes, tampering
+from tests.boot.appliance import Appliance, copy_image
+from tests.boot.inside import groups
+from tests.boot.layout import BIN, LIB, STRAY
+from tests.boot.refused import CONFIGURATION, Overlay, Scenario
+from tests.boot.result import Result
 from tests.guest.machine import Disk, End, Machine, Outcome
 from tests.guest.store import BUILD, GuestError, command, remove
 
@@ -31,142 +34,7 @@ SWITCHED = "root switched"
 BLOCK = 4096
 DESCRIPTOR_SIZE = 256
 """Bytes of struct fsverity_descriptor; on ext4 a block begins with it, then the signature."""
-
-# What a stranger put into the initrd does before the agent, and that it was done.
-DONE = "stranger: done"
-_EARLY_UNIT = """\
-[Unit]
-DefaultDependencies=no
-Before=veriseal-seal.service
-
-[Service]
-Type=oneshot
-ExecStart=/bin/sh -euc '{command} && echo "stranger: done" >/dev/console'
-"""
-_ENROL_STRANGER = """\
-import sys
-
-sys.path.insert(0, "/usr/lib/veriseal")
-from veriseal.kernel import keyring
-
-with open("/stranger.der", "rb") as file:
-    keyring.add_certificate(file.read(), keyring.fs_verity_keyring())
-"""
-_VOA = f"voa/{OS}/image/default/x509"
-
-
-# Files of the initrd that an overlay replaces.
-CONFIGURATION = "etc/veriseal/veriseal.toml"
-
-Overlay = dict[str, bytes | Path]
-"""Files by their path in the initrd; a Path is a symbolic link to it."""
-
-
-class Result(NamedTuple):
-    """One line of the table."""
-
-    attack: str
-    attacker: str
-    expected: str
-    seen: str
-    detail: str
-
-    @property
-    def good(self) -> bool:
-        """Whether what was seen is what was expected."""
-        return self.seen == self.expected
-
-
-class Scenario(NamedTuple):
-    """A boot that must be refused.
-
-    ``says`` are parts of the console's text. ``overlay`` are files laid over the initrd.
-    """
-
-    name: str
-    attacker: str
-    says: tuple[str, ...]
-    bare: bool = True
-    append: str = ""
-    overlay: Callable[[Appliance], Overlay] = lambda _appliance: {}
-    change: tampering.Change | None = None
-
-
-def _early(command: str) -> Overlay:
-    name = "stranger.service"
-    units = "etc/systemd/system"
-    # Required by the agent, so that it certainly runs, and before it.
-    return {
-        f"{units}/{name}": _EARLY_UNIT.format(command=command).encode(),
-        f"{units}/veriseal-seal.service.requires/{name}": Path(f"../{name}"),
-    }
-
-
-def _run_voa(appliance: Appliance) -> Overlay:
-    return {
-        **_early("cp -r /stranger-run/voa /run/voa"),
-        f"stranger-run/{_VOA}/release.pem": tampering.read(appliance.image, RELEASE),
-    }
-
-
-def _stranger_key(appliance: Appliance) -> Overlay:
-    pem = tampering.read(appliance.image, "/var/lib/veriseal/stranger.pem")
-    der = subprocess.run(
-        ["openssl", "x509", "-outform", "DER"], input=pem, capture_output=True, check=True
-    )
-    return {
-        "stranger.der": der.stdout,
-        "stranger.py": _ENROL_STRANGER.encode(),
-        **_early("python3 -I /stranger.py"),
-    }
-
-
-def _broken(_appliance: Appliance) -> Overlay:
-    text = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
-    return {f"usr/share/{_VOA}/release.pem": text}
-
-
-NO_CERTIFICATE = "holds no release certificate"
-REFUSED_BOOTS = (
-    Scenario(
-        "no certificate at all", "A1", (NO_CERTIFICATE,), change=tampering.commands(f"rm {RELEASE}")
-    ),
-    Scenario("certificate only on the real root", "A1", (NO_CERTIFICATE,)),
-    Scenario("certificate only in /run/voa", "A1", (DONE, NO_CERTIFICATE), overlay=_run_voa),
-    Scenario("broken certificate", "A1", ("release.pem: ",), overlay=_broken),
-    Scenario(
-        "keyring holds a stranger's key",
-        "A3",
-        (DONE, "already holds keys"),
-        bare=False,
-        overlay=_stranger_key,
-    ),
-    Scenario(
-        "agent masked on the command line",
-        "A1",
-        ("Can't mount root filesystem",),
-        bare=False,
-        append="rd.systemd.mask=veriseal-seal.service",
-    ),
-    Scenario(
-        "command line claims a container",
-        "A1",
-        ("Assertion failed",),
-        bare=False,
-        append="container=lxc",
-    ),
-    Scenario(
-        "check masked on the command line",
-        "A1",
-        ("Can't mount root filesystem",),
-        bare=False,
-        append="rd.systemd.mask=veriseal-verify.service",
-    ),
-    *(
-        Scenario(name, "A1", says, bare=False, change=change)
-        for name, (change, says) in tampering.CHANGES.items()
-    ),
-)
+_ONLY_REPORTING = b'[boot]\nmode = "report"\n'
 
 
 def boot_refused(appliance: Appliance, scenario: Scenario) -> Result:
@@ -180,32 +48,68 @@ def boot_refused(appliance: Appliance, scenario: Scenario) -> Result:
         if not line:
             seen += f", and the console does not say: {text}"
     detail = list(said.values())[-1] or outcome.last_lines(20)
-    return Result(f"boot: {scenario.name}", scenario.attacker, REFUSED, seen, detail)
+    return Result(scenario.title, scenario.attacker, REFUSED, seen, detail)
 
 
 def boot_reported(appliance: Appliance) -> list[Result]:
     """Boot a changed disk where the settings of the initrd only report: it comes up and says so."""
-    change, _ = tampering.CHANGES["unit added"]
-    says = ("(reported, not enforced)",)
-    scenario = Scenario("findings are only reported", "-", says, bare=False,
-                        append=f"veriseal.attacks={attacks.REPORT}",
-                        overlay=_only_reporting, change=change)  # fmt: skip
-    outcome, reported = _boot_scenario(appliance, scenario)
-    return _results(attacks.GROUPS[attacks.REPORT], outcome, reported)
+    (change,) = [one.change for one in changes.CHANGES if one.name == "unit added"]
+    image = copy_image(appliance.image, "reported")
+    try:
+        tampering.apply(change, image)
+        initrds = _initrds(appliance, {CONFIGURATION: _ONLY_REPORTING}, groups.REPORTED)
+        return _boot_group(appliance, image, initrds, groups.REPORTED)
+    finally:
+        remove(image)
 
 
-def _only_reporting(_appliance: Appliance) -> Overlay:
-    return {CONFIGURATION: b'[boot]\nmode = "report"\n'}
+def boot_at_another_time(appliance: Appliance, name: str) -> list[Result]:
+    """Boot with the machine's clock where the group of this name has it."""
+    return _boot_group(appliance, appliance.image, [appliance.initrd], name, groups.CLOCKS[name])
+
+
+def boot_attacked(appliance: Appliance) -> list[Result]:
+    """Change the disk offline, boot, and collect what the attacks inside saw."""
+    image = copy_image(appliance.image, "attacked")
+    try:
+        change_offline(image)
+        return _boot_group(appliance, image, [appliance.initrd], groups.ATTACKED)
+    finally:
+        remove(image)
+
+
+BOOTS: dict[str, Callable[[Appliance], list[Result]]] = {
+    groups.ATTACKED: boot_attacked,
+    groups.REPORTED: boot_reported,
+    **{name: partial(boot_at_another_time, name=name) for name in groups.CLOCKS},
+}
+"""By the group of rows that each is for."""
+
+
+def _boot_group(
+    appliance: Appliance, image: Path, initrds: list[Path], group: str, clock: str = ""
+) -> list[Result]:
+    append = f"veriseal.attacks={group}"
+    outcome, reported = _boot(appliance, image, initrds, append, f"rows-{group}", clock)
+    by_name = {result["name"]: result for result in reported}
+    if "end" not in by_name:
+        raise GuestError(
+            f"the appliance did not finish its attacks: it {outcome.end.value}\n"
+            f"{outcome.last_lines()}\nThe whole console is in {outcome.console}"
+        )
+    missing = {"seen": "nothing reported", "detail": ""}
+    return [
+        Result(row.name, row.attacker, row.expected, found["seen"], found["detail"])
+        for row in groups.GROUPS[group]
+        for found in [by_name.get(row.name, missing)]
+    ]
 
 
 def _boot_scenario(
     appliance: Appliance, scenario: Scenario
 ) -> tuple[Outcome, list[dict[str, str]]]:
     image, changed = appliance.image, None
-    initrds = [appliance.bare if scenario.bare else appliance.initrd]
-    overlay = _cpio(scenario.overlay(appliance), scenario.name)
-    if overlay is not None:
-        initrds.append(overlay)
+    initrds = _initrds(appliance, scenario.overlay(appliance), scenario.name, scenario.bare)
     try:
         if scenario.change is not None:
             image = changed = copy_image(image, _file_name(scenario.name))
@@ -216,38 +120,16 @@ def _boot_scenario(
             remove(changed)
 
 
+def _initrds(appliance: Appliance, files: Overlay, name: str, bare: bool = False) -> list[Path]:
+    initrd = appliance.bare if bare else appliance.initrd
+    overlay = _cpio(files, name)
+    return [initrd] if overlay is None else [initrd, overlay]
+
+
 def _said(outcome: Outcome, scenario: Scenario) -> dict[str, str]:
     """The line of the console with each text that it must have; empty if there is none."""
     lines = [line.strip() for line in outcome.console.read_text(errors="replace").splitlines()]
     return {text: next((line for line in lines if text in line), "") for text in scenario.says}
-
-
-def boot_attacked(appliance: Appliance) -> list[Result]:
-    """Change the disk offline, boot, and collect what the attacks inside saw."""
-    image = copy_image(appliance.image, "attacked")
-    try:
-        change_offline(image)
-        outcome, reported = _boot(appliance, image, [appliance.initrd], "", "attacked")
-    finally:
-        remove(image)
-    return _results(attacks.GROUPS[attacks.ALL], outcome, reported)
-
-
-def _results(
-    rows: Sequence[attacks.Row], outcome: Outcome, reported: list[dict[str, str]]
-) -> list[Result]:
-    by_name = {result["name"]: result for result in reported}
-    if "end" not in by_name:
-        raise GuestError(
-            f"the appliance did not finish its attacks: it {outcome.end.value}\n"
-            f"{outcome.last_lines()}\nThe whole console is in {outcome.console}"
-        )
-    missing = {"seen": "nothing reported", "detail": ""}
-    return [
-        Result(row.name, row.attacker, row.expected, found["seen"], found["detail"])
-        for row in rows
-        for found in [by_name.get(row.name, missing)]
-    ]
 
 
 def change_offline(image: Path) -> None:
@@ -255,10 +137,12 @@ def change_offline(image: Path) -> None:
     damaged = tampering.builtin_signature(image, f"{STRAY}/damaged-signature")
     replaced = tampering.builtin_signature(image, f"{STRAY}/other-signature")
     other = tampering.builtin_signature(image, f"{BIN}/program")
-    page = tampering.read(image, f"/{BIN}/changed")[:BLOCK]
+    changed = (f"/{BIN}/changed", f"/{LIB}/libchanged.so.1")
+    pages = [tampering.read(image, path)[:BLOCK] for path in changed]
     with image.open("r+b") as file, mmap.mmap(file.fileno(), 0) as disk:
-        at = _find(disk, page, 0, "the first page of changed")
-        disk[at + BLOCK - 1] ^= 1
+        for path, page in zip(changed, pages, strict=True):
+            at = _find(disk, page, 0, f"the first page of {path}")
+            disk[at + BLOCK - 1] ^= 1
         at = _find(disk, damaged, DESCRIPTOR_SIZE, "the signature of damaged-signature")
         disk[at + len(damaged) - 1] ^= 1
         at = _find(disk, replaced, DESCRIPTOR_SIZE, "the signature of other-signature")
@@ -280,7 +164,12 @@ def _find(disk: mmap.mmap, data: bytes, within_block: int, what: str) -> int:
 
 
 def _boot(
-    appliance: Appliance, image: Path, initrds: list[Path], append: str, name: str
+    appliance: Appliance,
+    image: Path,
+    initrds: list[Path],
+    append: str,
+    name: str,
+    clock: str = "",
 ) -> tuple[Outcome, list[dict[str, str]]]:
     logs = BUILD / "boots"
     stem = _file_name(name)
@@ -295,13 +184,14 @@ def _boot(
         # QEMU's emulation of two processors now and then trips over the kernel patching itself.
         cpus=1,
         timeout=TIMEOUT,
+        clock=clock,
     )
     outcome = machine.run()
     return outcome, [json.loads(line) for line in reported.read_text().splitlines()]
 
 
 def _file_name(name: str) -> str:
-    return re.sub("[^a-z]+", "-", name.lower())
+    return re.sub("[^a-z0-9]+", "-", name.lower())
 
 
 def _cpio(files: Overlay, name: str) -> Path | None:

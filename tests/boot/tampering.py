@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.boot.appliance import BIN, MANIFEST, OTHER, RELEASED, SIGNATURES, STRAY
+from tests.boot.layout import BIN, MANIFEST, OTHER, RELEASED, SIGNATURES, STRAY
 from tests.guest.store import GuestError
 from veriseal import merkle
 from veriseal.digest import SHA256
@@ -19,7 +19,6 @@ Change = Callable[[Path], None]
 
 _FSCK_CORRECTED = 1
 
-_UNIT = "[Service]\nExecStart=/opt/stranger/evil\n"
 _JSON = f"/{MANIFEST}/manifest.json"
 
 
@@ -191,77 +190,18 @@ def edited(image: Path) -> None:
     write(image, _JSON, read(image, _JSON).replace(b'"/usr"', b'"/usx"'))
 
 
-def truncated_list(image: Path) -> None:
-    """The tree list without its last line."""
-    path = f"/{MANIFEST}/tree.dump"
-    lines = read(image, path).splitlines(keepends=True)
-    write(image, path, b"".join(lines[:-1]))
+def without_last_line(name: str) -> Change:
+    """A file beside the manifest, cut at a line."""
+
+    def change(image: Path) -> None:
+        path = f"/{MANIFEST}/{name}"
+        lines = read(image, path).splitlines(keepends=True)
+        write(image, path, b"".join(lines[:-1]))
+
+    return change
 
 
-_PROGRAM, _POWEROFF = f"/{BIN}/program", f"/{BIN}/poweroff"
-_UNITS = "/etc/systemd/system"
-
-CHANGES: dict[str, tuple[Change, tuple[str, ...]]] = {
-    "two signed programs swapped": (
-        swapped(_PROGRAM, _POWEROFF),
-        (f"swapped: {_POWEROFF}: it is {_PROGRAM}", f"swapped: {_PROGRAM}: it is {_POWEROFF}"),
-    ),
-    "signed program renamed": (
-        renamed(_PROGRAM, f"/{BIN}/other"),
-        (f"missing: {_PROGRAM}", f"added: /{BIN}/other: "),
-    ),
-    "signed program hard-linked over another": (
-        placed(_POWEROFF, _PROGRAM),
-        (f"swapped: {_PROGRAM}: it is {_POWEROFF}",),
-    ),
-    "older signed version of one file": (
-        placed(f"/{STRAY}/old-program", _PROGRAM),
-        (f"changed: {_PROGRAM}: ",),
-    ),
-    "whole tree rolled back": (manifest("earlier"), ("older than one this machine has known",)),
-    "unit added": (
-        writing(f"{_UNITS}/evil.service", _UNIT),
-        (f"added: {_UNITS}/evil.service: ",),
-    ),
-    "drop-in added": (
-        added(f"{_UNITS}/veriseal-kiosk@.service.d", "evil.conf", _UNIT),
-        (f"added: {_UNITS}/veriseal-kiosk@.service.d: ",),
-    ),
-    "generator added": (
-        added("/etc/systemd/system-generators", "evil", "#!/bin/sh\n"),
-        ("added: /etc/systemd/system-generators: ",),
-    ),
-    "ld.so.preload added": (
-        writing("/etc/ld.so.preload", "/opt/stranger/evil.so\n"),
-        ("added: /etc/ld.so.preload: ",),
-    ),
-    "file deleted": (
-        commands("rm /usr/bin/systemctl"),
-        ("missing: /usr/bin/systemctl",),
-    ),
-    "directory replaced by a link": (
-        linked("/opt/kiosk", "/var/kiosk"),
-        ("type: /opt/kiosk: ",),
-    ),
-    "setuid added": (
-        commands(f"sif {_PROGRAM} mode 0104755"),
-        (f"mode: {_PROGRAM}: ",),
-    ),
-    "owner changed": (
-        commands(f"sif {_PROGRAM} uid 1000"),
-        (f"owner: {_PROGRAM}: ",),
-    ),
-    "verity removed by copying": (copied(_PROGRAM), (f"no-verity: {_PROGRAM}: ",)),
-    "manifest edited": (edited, ("not signed by 1 of the certificates",)),
-    "manifest replaced by a signed script": (script_as_manifest, ("manifest.json: not JSON",)),
-    "manifest of another system": (manifest("other-os"), ("of another operating system",)),
-    "manifest signed by a stranger": (manifest("strangers"), ("not signed by 1 of",)),
-    "signature truncated": (signature(lambda der: der[:-1]), ("not a built-in signature",)),
-    "signature garbage": (signature(lambda der: b"garbage" * 50), ("not a built-in signature",)),
-    "signature of 100 MB": (
-        signature(lambda der: der + bytes(100 << 20)),
-        ("1 to 16128 bytes",),
-    ),
-    "tree list truncated": (truncated_list, ("not the tree list that the manifest",)),
-}
-"""Name: what is done, and parts of what the console must then say."""
+def closures_edited(image: Path) -> None:
+    """The closures, in which no program needs the kiosk's library."""
+    path = f"/{MANIFEST}/closures.json"
+    write(image, path, read(image, path).replace(b"libgreet.so.1", b"libgreet.so.2"))

@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
-from tests.boot import appliance, attacks, scenarios
+from tests.boot import appliance, building, refused, scenarios
+from tests.boot.inside import groups
 
 pytestmark = pytest.mark.boot
 
-REFUSED = {scenario.name: scenario for scenario in scenarios.REFUSED_BOOTS}
+REFUSED = {scenario.name: scenario for scenario in refused.BOOTS}
+TREES = {tree.name: tree for tree in building.TREES}
 
 
 @pytest.fixture(scope="session")
@@ -30,17 +32,16 @@ def boots(
 
 
 def _calls(built: appliance.Appliance, params: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
-    if "refused" in params:
-        scenario = REFUSED[params["refused"]]
+    if "scenario" in params:
+        scenario = REFUSED[params["scenario"]]
         return {scenario.name: (scenarios.boot_refused, built, scenario)}
-    groups = {attacks.ALL: scenarios.boot_attacked, attacks.REPORT: scenarios.boot_reported}
     if "group" in params:
-        return {params["group"]: (groups[params["group"]], built)}
+        return {params["group"]: (scenarios.BOOTS[params["group"]], built)}
     return {}
 
 
 def _rows() -> list[tuple[str, str]]:
-    return [(group, row.name) for group, rows in attacks.GROUPS.items() for row in rows]
+    return [(group, row.name) for group, rows in groups.GROUPS.items() for row in rows]
 
 
 @pytest.mark.parametrize(("group", "name"), _rows())
@@ -49,7 +50,13 @@ def test_in_the_booted_appliance(boots: dict[str, Future[Any]], group: str, name
     assert result.seen == result.expected, result.detail
 
 
-@pytest.mark.parametrize("refused", REFUSED)
-def test_boot_is_refused(boots: dict[str, Future[Any]], refused: str) -> None:
-    result = boots[refused].result()
+@pytest.mark.parametrize("scenario", REFUSED)
+def test_boot_is_refused(boots: dict[str, Future[Any]], scenario: str) -> None:
+    result = boots[scenario].result()
+    assert result.seen == result.expected, result.detail
+
+
+@pytest.mark.parametrize("tree", TREES)
+def test_built_or_refused(built: appliance.Appliance, tree: str) -> None:
+    result = building.attempt(built, TREES[tree])
     assert result.seen == result.expected, result.detail

@@ -75,6 +75,8 @@ class Machine:
     cpus: int = 2
     timeout: float = 1200
     """In seconds."""
+    clock: str = ""
+    """Where the machine's clock starts, as -rtc takes it, in UTC; empty for the time it is."""
     terminal: bool = False
     """Connect this process's terminal with the guest's /dev/hvc0."""
 
@@ -136,6 +138,8 @@ class Machine:
             "-serial", "chardev:console", "-device", "virtio-rng-pci",
             "-device", "virtio-serial-pci",
         ]  # fmt: skip
+        if self.clock:
+            argv += ["-rtc", f"base={self.clock}"]
         if self.initrd:
             argv += ["-initrd", str(joined(self.initrd, scratch))]
         if self.terminal:

@@ -1,0 +1,3 @@
+package strict;
+print "evil code in perl\n";
+1;

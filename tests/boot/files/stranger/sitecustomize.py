@@ -1,0 +1,1 @@
+print("evil code in python")
