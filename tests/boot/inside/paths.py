@@ -22,6 +22,7 @@ from .row import (
     call,
     launch,
     own,
+    own_bytes,
     proved,
     seen,
 )
@@ -36,8 +37,7 @@ def copied_to(name: bytes) -> Callable[[], tuple[str, str]]:
     """An attempt with a copy under a name that must not come out of the launcher as it is."""
 
     def attempt() -> tuple[str, str]:
-        own("")
-        path = os.fsencode(OWN) + b"/" + name
+        path = own_bytes(name)
         shutil.copyfile(os.fsencode(f"{BIN}/program"), path)
         shutil.copymode(f"{BIN}/program", os.fsdecode(path))
         result, said = launch(path, who=USER)
@@ -50,8 +50,7 @@ def linked_as(name: bytes) -> Callable[[], tuple[str, str]]:
     """An attempt with a link of that name to a program."""
 
     def attempt() -> tuple[str, str]:
-        own("")
-        path = os.fsencode(OWN) + b"/" + name
+        path = own_bytes(name)
         os.symlink(f"{BIN}/program", path)
         try:
             return launch(path, who=USER)

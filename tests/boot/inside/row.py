@@ -157,9 +157,14 @@ def replaced(path: str, by: str | None) -> Iterator[None]:
 
 def own(name: str) -> str:
     """The path of a new file of the user's, which is not there yet."""
-    os.makedirs(OWN, exist_ok=True)
-    os.chown(OWN, NOBODY, NOBODY)
-    path = f"{OWN}/{name}"
+    path = os.fsdecode(own_bytes(os.fsencode(name)))
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
     return path
+
+
+def own_bytes(name: bytes) -> bytes:
+    """As `own`, for any name; what is there stays."""
+    os.makedirs(OWN, exist_ok=True)
+    os.chown(OWN, NOBODY, NOBODY)
+    return os.fsencode(OWN) + b"/" + name

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import resource
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 
 from .row import A2, BIN, NOBODY, USER, VERISEAL, Ended, Row, call, own
 
@@ -17,6 +17,8 @@ PROGRAM = f"{BIN}/app"
 OUTPUT = f"other greet app: up as uid {NOBODY}\n"
 RAN, REFUSED, DIED = "ran", "refused", "did not start"
 MIB = 1 << 20
+MANY = 10
+"""Values of a limit that begin where nothing can run."""
 WHOLE = "the program or nothing"
 
 
@@ -31,19 +33,17 @@ def what_became(ended: Ended) -> str:
     return f"{ended}"
 
 
-def limited(kind: int, values: Iterable[int]) -> Callable[[], tuple[str, str]]:
-    """An attempt with each value of a limit of setrlimit(2)."""
+def limited(kind: int, values: Sequence[int]) -> Callable[[], tuple[str, str]]:
+    """An attempt with each value of a limit of setrlimit(2), the last of which is enough."""
 
     def attempt() -> tuple[str, str]:
-        return judged(Counter(what_became(_with(kind, value)) for value in values))
+        became = [what_became(_with(kind, value)) for value in values]
+        wrong = set(became) - {RAN, REFUSED, DIED}
+        if became[-1] != RAN or (len(became) > MANY and became[0] == RAN):
+            wrong.add(f"from {became[0]} to {became[-1]}")
+        return "; ".join(sorted(wrong)) or WHOLE, f"{dict(Counter(became))}"
 
     return attempt
-
-
-def judged(became: Counter[str]) -> tuple[str, str]:
-    """`WHOLE`, or what was half; the detail has the counts."""
-    wrong = set(became) - {RAN, REFUSED, DIED}
-    return "; ".join(sorted(wrong)) or WHOLE, f"{dict(became)}"
 
 
 def _with(kind: int, value: int) -> Ended:
@@ -93,7 +93,7 @@ def personality(*words: str) -> Callable[[], tuple[str, str]]:
     return attempt
 
 
-def _limit(name: str, done: str, kind: int, values: Iterable[int]) -> Row:
+def _limit(name: str, done: str, kind: int, values: Sequence[int]) -> Row:
     return Row(name, A2, done, WHOLE, CLOSED, limited(kind, values))
 
 

@@ -8,7 +8,20 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from .row import A2, BIN, RUNS_AS_USER, STRANGER, USER, VERISEAL, Row, call, proved, seen
+from .row import (
+    A2,
+    A3,
+    BIN,
+    RUNS_AS_USER,
+    STRANGER,
+    USER,
+    VERISEAL,
+    Row,
+    call,
+    proved,
+    seen,
+)
+from .system import UNIT, kiosk_runs
 
 ENVIRONMENT = "launcher: environment"
 EVIL = "evil code in"
@@ -55,6 +68,21 @@ def _printed(name: str, value: str, done: str) -> Row:
         return seen(call(VERISEAL, "exec", path, "environment", environment=environment, who=USER))
 
     return Row(name, A2, done, "0 ARRIVES=1", ENVIRONMENT, attempt)
+
+
+def of_the_manager() -> tuple[str, str]:
+    """LD_PRELOAD for every service that is started from now on: the kiosk's and a plain one."""
+    call("systemctl", "set-environment", f"LD_PRELOAD={STRANGER}/evil.so")
+    try:
+        direct = call("systemd-run", "--quiet", "--wait", "--pipe", f"{BIN}/program")
+        proved(f"{EVIL} {BIN}/program" in direct.out, direct)
+        call("systemctl", "restart", UNIT)
+    finally:
+        call("systemctl", "unset-environment", "LD_PRELOAD")
+    state, said = kiosk_runs()
+    call("journalctl", "--sync")
+    journal = call("journalctl", "--boot", "--unit", UNIT, "--output=cat").out
+    return f"{state}, {'evil' if EVIL in journal else 'not evil'}", said
 
 
 APP_AS_USER = "0 other greet app: up as uid 65534"
@@ -142,6 +170,14 @@ ROWS = (
         f"{BIN}/python-script",
         acts=f"{EVIL} python",
         done="it names a directory with a stranger's `sitecustomize.py`",
+    ),
+    Row(
+        "LD_PRELOAD of the service manager",
+        A3,
+        "`systemctl set-environment`, and the kiosk's unit is started again",
+        f"active {BIN}/kiosk, not evil",
+        "units: UnsetEnvironment",
+        of_the_manager,
     ),
     _printed("NODE_OPTIONS", "--require=/opt/stranger/evil.js", "it names a stranger's module"),
     _printed("JAVA_TOOL_OPTIONS", "-javaagent:/opt/stranger/evil.jar", "it names an agent"),
