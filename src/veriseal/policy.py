@@ -1,7 +1,7 @@
 """The settings: one table, read from TOML. An unknown key is an error, never a guess."""
 
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from veriseal import pattern
@@ -52,6 +52,9 @@ class Policy(NamedTuple):
             "/sysroot/sysroot{ostree}/.ostree.cfs" (neither was tried on a real system).
         require: [launch]: what a program must have: a place in the ``manifest``, a
             ``signature``, or ``both``.
+        programs: [build]: patterns of where the programs are whose closures are worked out.
+        loads: [program."PATH"]: by the path of a program, patterns of the regular files of the
+            tree that it loads while it runs; they and what they need are in its closure, too.
         exclusive, sign, mutable: [build]: patterns, see `pattern`. In the initrd of a composefs
             root exclusive and mutable also say over what something may be mounted: a machine
             with an /etc and a /var of its own has ``mutable = ["/etc", "/var"]``.
@@ -71,6 +74,8 @@ class Policy(NamedTuple):
     sign: tuple[str, ...] = EXCLUSIVE
     mutable: tuple[str, ...] = ()
     revoked: tuple[Digest, ...] = ()
+    programs: tuple[str, ...] = ("/",)
+    loads: Mapping[str, tuple[str, ...]] = {}
 
 
 def load(paths: tuple[str, ...] = PATHS) -> Policy:
@@ -85,7 +90,7 @@ def load(paths: tuple[str, ...] = PATHS) -> Policy:
                 data = file.read()
         except FileNotFoundError:
             continue
-        settings |= parse(data, path)
+        merge(settings, parse(data, path))
     return make(settings)
 
 
@@ -93,22 +98,25 @@ def parse(data: bytes, path: str) -> dict[str, Any]:
     """The settings in one file, by the names of `Policy`. Raises VerisealError."""
     try:
         document = tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise _bad(path, f"not TOML: {error}") from None
     settings: dict[str, Any] = {}
     for section, values in document.items():
-        known = _TABLE.get(section)
-        if known is None or not isinstance(values, dict):
+        if section not in _TABLE or not isinstance(values, dict):
             raise _bad(path, "unknown section", expected=", ".join(_TABLE), found=section)
-        for key, value in values.items():
-            check = known.get(key)
-            if check is None:
-                raise _bad(path, f"unknown key in [{section}]", ", ".join(known), key)
-            try:
-                settings[key] = check(value)
-            except _WrongValueError as error:
-                raise _bad(path, f"{section}.{key}: wrong value", str(error), repr(value)) from None
+        if section == _BY_PATH:
+            settings["loads"] = _loads(values, path)
+        else:
+            settings |= _section(section, _TABLE[section], values, path)
     return settings
+
+
+def merge(settings: dict[str, Any], later: dict[str, Any]) -> None:
+    """Let the settings of a later file override single keys of ``settings``."""
+    loads = {**settings.get("loads", {}), **later.get("loads", {})}
+    settings |= later
+    if loads:
+        settings["loads"] = loads
 
 
 def make(settings: dict[str, Any]) -> Policy:
@@ -125,6 +133,32 @@ def make(settings: dict[str, Any]) -> Policy:
             remedy='Say launch.require = "manifest", or boot.keyring = "require"',
         )
     return policy
+
+
+def _section(
+    name: str, known: dict[str, Callable[[object], Any]], values: dict[str, Any], path: str
+) -> dict[str, Any]:
+    settings = {}
+    for key, value in values.items():
+        check = known.get(key)
+        if check is None:
+            raise _bad(path, f"unknown key in [{name}]", ", ".join(known), key)
+        try:
+            settings[key] = check(value)
+        except _WrongValueError as error:
+            raise _bad(path, f"{name}.{key}: wrong value", str(error), _shown(value)) from None
+    return settings
+
+
+def _loads(programs: dict[str, Any], path: str) -> dict[str, tuple[str, ...]]:
+    found = {}
+    for program, values in programs.items():
+        if not program.startswith("/") or not isinstance(values, dict):
+            wanted = f'[{_BY_PATH}."/PATH/OF/A/PROGRAM"]'
+            raise _bad(path, f"unknown section in [{_BY_PATH}]", wanted, program)
+        name = f'{_BY_PATH}."{program}"'
+        found[program] = _section(name, _TABLE[_BY_PATH], values, path).get("loads", ())
+    return found
 
 
 class _WrongValueError(Exception):
@@ -205,8 +239,19 @@ _TABLE: dict[str, dict[str, Callable[[object], Any]]] = {
         "sign": _patterns,
         "mutable": _patterns,
         "revoked": _digests,
+        "programs": _patterns,
     },
+    "program": {"loads": _patterns},
 }
+_BY_PATH = "program"
+"""The section with one of its own for each program."""
+
+
+def _shown(value: object) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # sys.get_int_max_str_digits
+        return "a number with too many digits"
 
 
 def _bad(

@@ -28,6 +28,7 @@ TABLE = (
     Row("setup", "python3-keyutils", "python3-keyutils"),
     Row("setup", "python3-systemd", "python3-systemd"),
     Row("setup", "python3-asn1crypto", "python3-asn1crypto"),
+    Row("setup", "python3-pyelftools", "python3-pyelftools"),
     Row("setup", "python3-tqdm", "python3-tqdm"),
     Row("setup", "keyutils", "keyutils"),
     Row("setup", "openssl", "openssl"),

@@ -153,7 +153,7 @@ def test_manifest_and_signatures(
     run: Any, cli: Cli, tree: Path, tmp_path: Path, signer: list[str]
 ) -> None:
     _, report, err = run(configure(tmp_path, 'mutable = ["/etc/machine-id"]'))
-    assert err == f"9 files, {report['bytes']} bytes; 7 signed, 0 kept, 0 failed\n"
+    assert err == f"9 files, {report['bytes']} bytes, 0 programs; 7 signed, 0 kept, 0 failed\n"
     out = tmp_path / "out"
     cert = loaded(signer)
     data = (out / "manifest.json").read_bytes()

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
@@ -63,7 +63,7 @@ def load(path: str, passphrase: Callable[[], bytes | None]) -> PrivateKey:
         key = serialization.load_pem_private_key(data, secret)
     except UnsupportedAlgorithm:
         raise _unsupported(path, "another kind of key") from None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, InternalError):
         if encrypted:
             raise VerisealError(
                 "wrong-passphrase", "the passphrase does not open this key", path=path

@@ -39,10 +39,12 @@ class Listed(NamedTuple):
 
     Attributes:
         lines: of the list, one for each of its names.
+        digest: of a regular file.
         state: `SIGNED`; `KEPT` if there was a signature already; None if it is to have none.
     """
 
     lines: list[bytes]
+    digest: Digest | None
     state: str | None
 
 
@@ -77,8 +79,9 @@ def entries(
     """
     by_host = {node.host: node for node in nodes}
     signed = Patterns(statement.signed)
+    algorithm = statement.parameters.algorithm
 
-    def act(host: str, compute: Compute) -> tuple[list[bytes], str | None]:
+    def act(host: str, compute: Compute) -> tuple[list[bytes], bytes | None, str | None]:
         node = by_host[host]
         digest, content, xattrs = scan.read(node, compute)
         state = None
@@ -92,7 +95,8 @@ def entries(
             )
         if digest is not None and any(map(signed.cover, node.paths)):
             state = _sign(digest, by, os.path.join(directory, name_by_digest(digest)))
-        return scan.lines(node, digest, content, xattrs), state
+        value = None if digest is None else digest.value
+        return scan.lines(node, digest, content, xattrs), value, state
 
     with contextlib.closing(each(list(by_host), statement.parameters, act, on_part)) as outcomes:
         for node, (_, outcome) in zip(nodes, outcomes, strict=True):
@@ -101,7 +105,9 @@ def entries(
                     raise outcome
                 yield node, outcome
             else:
-                yield node, Listed(*outcome)
+                lines, value, state = outcome
+                digest = Digest(algorithm, value) if value is not None else None
+                yield node, Listed(lines, digest, state)
 
 
 def write(

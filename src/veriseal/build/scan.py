@@ -4,9 +4,11 @@ As `mkcomposefs` does it (libcomposefs/lcfs-writer.c, tools/mkcomposefs.c), exce
 stay hard links, and that an empty file has its digest.
 """
 
+import contextlib
 import errno
 import os
 import stat
+from collections.abc import Iterator
 
 from veriseal import dump
 from veriseal.build import walk
@@ -142,11 +144,22 @@ def read(
     """
     if not stat.S_ISREG(node.status.st_mode):
         return None, None, _xattrs(node.host)
-    fd, size = open_regular(node.host, os.O_NOFOLLOW)
-    try:
+    with opened(node) as (fd, size):
         digest = compute(fd, size)
         content = os.pread(fd, size, 0) if 0 < size <= MAX_INLINE else None
         xattrs = _xattrs(fd)
+    return digest, content, xattrs
+
+
+@contextlib.contextmanager
+def opened(node: Node) -> Iterator[tuple[int, int]]:
+    """The regular file ``node`` for reading: its descriptor and size in bytes.
+
+    Raises OSError, and VerisealError ``changed-while-read`` if it is not what was scanned.
+    """
+    fd, size = open_regular(node.host, os.O_NOFOLLOW)
+    try:
+        yield fd, size
         status = os.fstat(fd)
     finally:
         os.close(fd)
@@ -157,7 +170,23 @@ def read(
             path=node.host,
             remedy="Try again when nothing writes to the tree",
         )
-    return digest, content, xattrs
+
+
+def contents(node: Node, limit: int) -> bytes:
+    """What is in the regular file ``node``.
+
+    Raises OSError, and VerisealError (``too-large`` with more than ``limit`` bytes).
+    """
+    with opened(node) as (fd, size):
+        if size > limit:
+            raise VerisealError(
+                "too-large",
+                "the file is too large to be read",
+                path=node.host,
+                expected=f"at most {limit} bytes",
+                found=f"{size} bytes",
+            )
+        return os.pread(fd, size, 0)
 
 
 def lines(

@@ -7,22 +7,30 @@ import os
 import stat
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 from veriseal import manifest, osrelease, policy, voa
-from veriseal.build import files, release
-from veriseal.build.scan import Scan, scan
+from veriseal.build import closures, files, release
+from veriseal.build.closures import Wanted
+from veriseal.build.model import Model
+from veriseal.build.scan import Node, Scan, scan
 from veriseal.build.signer import Signer
 from veriseal.cli import parameters, signer
 from veriseal.cli.progress import Progress
+from veriseal.closure import Closures
+from veriseal.digest import Digest
 from veriseal.errors import UsageError, VerisealError, printable
 from veriseal.manifest import Manifest
+from veriseal.pattern import Patterns
 from veriseal.policy import Policy
 
 _MAX_CONFIGURATION = 1 << 20
 _MAX_NUMBER = (1 << 63) - 1
 _EPILOG = f"""\
-DIR gets tree.dump, the list of the tree in composefs-dump(5); manifest.json and its signature;
-and the signatures of files, named by digest: veriseal enable TREE --signatures DIR/signatures.
+DIR gets tree.dump, the list of the tree in composefs-dump(5); closures.json, what each program
+needs before it runs; manifest.json, which has the digests of both, and its signature; and the
+signatures of files, named by digest: veriseal enable TREE --signatures DIR/signatures.
 The same tree, configuration, version and time give the same files. If anything cannot be read,
 all of that is said and no manifest is written. Run the command again after an interruption:
 signatures that are there already are kept.
@@ -88,7 +96,8 @@ def run(options: argparse.Namespace) -> int:
     )
     by = signer.of(options)
     found = scan(options.tree, manifest.rules(statement))
-    return _Run(options.out, by, statement, options.json).build(found)
+    wanted = Wanted(Patterns(settings.programs), Patterns(settings.sign), settings.loads)
+    return _Run(options.out, by, statement, wanted, options.json).build(found)
 
 
 def _build_image(options: argparse.Namespace, statement: Manifest) -> int:
@@ -114,53 +123,69 @@ def _build_image(options: argparse.Namespace, statement: Manifest) -> int:
 
 
 class _Run:
-    def __init__(self, out: str, by: Signer, statement: Manifest, as_json: bool) -> None:
+    def __init__(
+        self, out: str, by: Signer, statement: Manifest, wanted: Wanted, as_json: bool
+    ) -> None:
         self._out = out
         self._by = by
         self._statement = statement
+        self._wanted = wanted
         self._as_json = as_json
-        self._counts = {"entries": 0, "files": 0, "bytes": 0, release.SIGNED: 0, release.KEPT: 0}
+        names = ("entries", "files", "bytes", "programs", release.SIGNED, release.KEPT)
+        self._counts = dict.fromkeys(names, 0)
+        self._digests: dict[Node, Digest] = {}
         self._errors: list[VerisealError] = []
 
     def build(self, found: Scan) -> int:
         signatures = os.path.join(self._out, release.SIGNATURES)
         os.makedirs(signatures, exist_ok=True)
         lines = self._lines(found, signatures)
+        # Without the digests of all files there are no closures.
+        needed = {} if self._errors else self._closures(found)
         if self._errors:
             self._report(None)
             return 1
-        self._report(release.write(self._out, lines, {}, self._statement, self._by))
+        self._report(release.write(self._out, lines, needed, self._statement, self._by))
         return 0
 
     def _lines(self, found: Scan, signatures: str) -> list[bytes]:
         lines = [b""] * found.length
         with Progress(len(found.nodes), unit="entry") as progress:
             for error in found.errors:
-                self._failed(error, progress)
+                self._failed(error, progress.say)
             for node, outcome in release.entries(
                 found.nodes, self._statement, self._by, signatures, progress.part
             ):
                 progress.step()
                 if isinstance(outcome, VerisealError):
-                    self._failed(outcome, progress)
+                    self._failed(outcome, progress.say)
                     continue
                 for position, line in zip(node.positions, outcome.lines, strict=True):
                     lines[position] = line
                 self._counts["entries"] += len(outcome.lines)
-                if stat.S_ISREG(node.status.st_mode):
+                if outcome.digest is not None:
+                    self._digests[node] = outcome.digest
                     self._counts["files"] += 1
                     self._counts["bytes"] += node.status.st_size
                 if outcome.state is not None:
                     self._counts[outcome.state] += 1
         return lines
 
-    def _failed(self, error: VerisealError, progress: Progress) -> None:
+    def _closures(self, found: Scan) -> Closures:
+        model = Model(found, manifest.rules(self._statement))
+        made, errors = closures.build(model, self._digests, self._wanted)
+        self._counts["programs"] = len(made)
+        for error in errors:
+            self._failed(error, _complain)
+        return made
+
+    def _failed(self, error: VerisealError, say: Callable[[str], None]) -> None:
         self._errors.append(error)
-        progress.say(f"veriseal: {error}")
+        say(f"veriseal: {error}")
 
     def _report(self, written: release.Written | None) -> None:
         counts = self._counts
-        text = f"{counts['files']} files, {counts['bytes']} bytes; "
+        text = f"{counts['files']} files, {counts['bytes']} bytes, {counts['programs']} programs; "
         text += f"{counts[release.SIGNED]} signed, {counts[release.KEPT]} kept, "
         text += f"{len(self._errors)} failed"
         print(text, file=sys.stderr)
@@ -174,6 +199,10 @@ class _Run:
             _print_lines(written)
         else:
             print("No manifest was written", file=sys.stderr)
+
+
+def _complain(text: str) -> None:
+    print(text, file=sys.stderr)
 
 
 def _as_json(written: release.Written) -> dict[str, object]:
@@ -224,9 +253,9 @@ def _check_places(tree: str, out: str) -> None:
 def _settings(options: argparse.Namespace) -> Policy:
     if options.config is None:
         return policy.load(tuple(files.inside(options.tree, name) for name in policy.FILES))
-    settings: dict[str, object] = {}
+    settings: dict[str, Any] = {}
     for path in options.config:
-        settings |= policy.parse(files.read(path, _MAX_CONFIGURATION), path)
+        policy.merge(settings, policy.parse(files.read(path, _MAX_CONFIGURATION), path))
     return policy.make(settings)
 
 
