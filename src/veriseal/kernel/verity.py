@@ -103,9 +103,9 @@ _FAILURES: dict[int, tuple[str, str, str]] = {
 def failure(error: OSError, path: str | None) -> VerisealError:
     """What ``error``, from a system call on a verity file, means for its reader."""
     reason, problem, remedy = _FAILURES.get(
-        error.errno or 0, ("system-call", f"{os.strerror(error.errno or 0)}", "")
+        error.errno or 0, ("system-call", os.strerror(error.errno or 0), "See the kernel log: dmesg")
     )
-    return VerisealError(reason, problem, path=path, remedy=remedy or None)
+    return VerisealError(reason, problem, path=path, remedy=remedy)
 
 
 def measure(fd: int, path: str | None = None) -> Digest:
