@@ -244,6 +244,7 @@ def _load(data: bytes, path: str) -> tuple[Certificate, dict[x509.ObjectIdentifi
         raise _unsupported_key(path, "another kind of key") from None
     except (
         ValueError,
+        KeyError,  # a string in a name has a type that is none of a string
         TypeError,
         OverflowError,
         x509.InvalidVersion,

@@ -46,7 +46,7 @@ class VerisealError(Exception):
         """Everything but the path: problem, expected, found, remedy."""
         text = self.problem
         details = [
-            f"{name} {printable(value)}"
+            f"{name} {value}"
             for name, value in (("expected", self.expected), ("found", self.found))
             if value is not None
         ]
@@ -54,7 +54,8 @@ class VerisealError(Exception):
             text += f" ({', '.join(details)})"
         if self.remedy is not None:
             text += f". {self.remedy}"
-        return text
+        # As a whole: names of files, mounts and signers are in some problems and remedies too.
+        return printable(text)
 
     def as_json(self) -> dict[str, str]:
         """The attributes that are set, for reports and ``--json``."""

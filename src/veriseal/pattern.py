@@ -28,18 +28,14 @@ class Patterns:
         """Raises VerisealError ``bad-pattern``."""
         self.texts = tuple(texts)
         components = [_components(text) for text in texts]
-        whole = [b"".join(b"/" + _regex(name) for name in names) for names in components]
+        self._names = [[_regex(name) for name in names] for names in components]
+        whole = [_joined(names) for names in self._names]
         self._any = _compile(whole)
         depths = zip(map(_depth, components), whole, strict=True)
         self._depths = [(depth, _compile([text])) for depth, text in sorted(depths, reverse=True)]
-        ancestors = {
-            b"".join(b"/" + _regex(name) for name in names[:count])
-            for names in components
-            for count in range(len(names))
-        }
-        # The root's own path is "/", not "".
-        leading = b"|".join(sorted(b"(?:%s)" % (one or b"/") for one in ancestors))
-        self._ancestors = re.compile(leading, re.DOTALL) if ancestors else _NOTHING
+        # By their number of components; made when first asked for, as nobody asks for all of a
+        # pattern of thousands.
+        self._above: dict[int, re.Pattern[bytes]] = {}
 
     def cover(self, path: bytes) -> bool:
         """Whether a pattern stands for ``path``."""
@@ -59,7 +55,12 @@ class Patterns:
 
     def lead_below(self, path: bytes) -> bool:
         """Whether something below ``path`` could match a pattern, though ``path`` does not."""
-        return self._ancestors.fullmatch(path) is not None
+        # The root's own path is "/", and has no component.
+        count = 0 if path == b"/" else path.count(b"/")
+        if count not in self._above:
+            longer = {_joined(names[:count]) or b"/" for names in self._names if len(names) > count}
+            self._above[count] = _compile(sorted(longer))
+        return self._above[count].fullmatch(path) is not None
 
 
 class Rules:
@@ -115,23 +116,46 @@ def _regex(component: str) -> bytes:
     """``component`` as a regular expression that never matches ``/``."""
     # Not by the locale: the manifest is UTF-8 wherever it is read.
     name = component.encode("utf-8", "surrogateescape")
-    out = b""
+    # Before, between and after the stars.
+    chunks = [bytearray()]
     at = 0
     while at < len(name):
         byte = name[at : at + 1]
         at += 1
         if byte == b"*":
-            out += b"[^/]*"
+            chunks.append(bytearray())
         elif byte == b"?":
-            out += b"[^/]"
+            chunks[-1] += b"[^/]"
         elif byte == b"[" and (end := name.find(b"]", at + 1 + (name[at : at + 1] in b"!^"))) > 0:
             negated = name[at : at + 1] in (b"!", b"^")
-            inside = re.sub(rb"([\\\[\]^&~|])", rb"\\\1", name[at + negated : end])
-            out += b"(?!/)[" + (b"^" if negated else b"") + inside + b"]"
+            inside = _bracket(name[at + negated : end])
+            chunks[-1] += b"(?!/)[" + (b"^" if negated else b"") + inside + b"]"
             at = end + 1
         else:
-            out += re.escape(byte)
+            chunks[-1] += re.escape(byte)
+    if len(chunks) == 1:
+        return bytes(chunks[0])
+    # The first place where a chunk fits is as good as any later one. Without `(?>` all would be
+    # tried, and all combinations of them.
+    middle = (b"(?>[^/]*?%b)" % one for one in chunks[1:-1] if one)
+    return b"%b%b[^/]*%b" % (chunks[0], b"".join(middle), chunks[-1])
+
+
+def _bracket(inside: bytes) -> bytes:
+    """What is between brackets, so that nothing but bytes and ranges is seen in it."""
+    out = b""
+    at = 0
+    while at < len(inside):
+        out += re.escape(inside[at : at + 1])
+        at += 1
+        if inside[at : at + 1] == b"-" and at + 1 < len(inside):
+            out += b"-" + re.escape(inside[at + 1 : at + 2])
+            at += 2
     return out
+
+
+def _joined(names: Sequence[bytes]) -> bytes:
+    return b"".join(b"/" + name for name in names)
 
 
 def _compile(alternatives: Sequence[bytes]) -> re.Pattern[bytes]:

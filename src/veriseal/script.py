@@ -57,7 +57,7 @@ def interpreter(header: bytes, path: str) -> tuple[str, bytes | None] | None:
     # A NUL ends the line for the kernel; nobody writes one in good faith.
     if b"\0" in line:
         raise _bad(path, "the #! line holds a NUL byte")
-    name, argument = _split(line)
+    name, argument = _split(line, bool(newline))
     if not name.startswith(b"/"):
         # The kernel would look it up below the caller's working directory.
         raise _bad(path, "the interpreter is not an absolute path", name)
@@ -66,19 +66,25 @@ def interpreter(header: bytes, path: str) -> tuple[str, bytes | None] | None:
             "interpreter-by-path",
             "env looks the real interpreter up in PATH, where no check reaches",
             path=path,
-            found=os.fsdecode(name + b" " + argument),
+            found=os.fsdecode(name + b" " + (argument or b"")),
             remedy="Name the interpreter by its full path on the #! line",
         )
-    return os.fsdecode(name), argument or None
+    return os.fsdecode(name), argument
 
 
-def _split(line: bytes) -> tuple[bytes, bytes]:
-    """Name and the rest as one argument, blanks and tabs around both dropped."""
-    stripped = line.strip(b" \t")
+def _split(line: bytes, ended: bool) -> tuple[bytes, bytes | None]:
+    """Name and the rest as one argument, blanks and tabs around both dropped.
+
+    Where no newline ended the line, the kernel keeps those at the end, as an argument even if
+    there is nothing else.
+    """
+    stripped = line.lstrip(b" \t")
+    if ended:
+        stripped = stripped.rstrip(b" \t")
     for index, byte in enumerate(stripped):
         if byte in b" \t":
-            return stripped[:index], stripped[index:].strip(b" \t")
-    return stripped, b""
+            return stripped[:index], stripped[index:].lstrip(b" \t")
+    return stripped, None
 
 
 def _bad(path: str, problem: str, found: bytes | None = None) -> VerisealError:

@@ -40,14 +40,23 @@ def os_identifiers(os_release: Mapping[str, str]) -> list[str]:
     """The ``OS`` names that match this system: ``ID``, ``ID:VERSION_ID``, and so on.
 
     An identifier ends before the first field that os-release(5) leaves out.
-    Raises VerisealError ``bad-os-release`` if there is no ID.
+    Raises VerisealError ``bad-os-release`` if there is no ID, or a field cannot be in the name of
+    a directory.
     """
     names: list[str] = []
     for field in _OS_FIELDS:
         value = os_release.get(field, "")
         if not value:
             break
-        names.append(f"{names[-1]}:{value}" if names else value)
+        name = f"{names[-1]}:{value}" if names else value
+        if name in (".", "..") or "/" in value or not value.isprintable():
+            raise VerisealError(
+                "bad-os-release",
+                f"{field} is no part of the name of a directory",
+                path="/etc/os-release",
+                found=value,
+            )
+        names.append(name)
     if not names:
         raise VerisealError("bad-os-release", "there is no ID", path="/etc/os-release")
     return names

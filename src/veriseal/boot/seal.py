@@ -65,7 +65,7 @@ class Sealed(NamedTuple):
         try:
             keys = [Enrolled(**key) for key in data["keys"]]
             return cls(int(data["serial"]), int(data["permissions"], 16), keys)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise VerisealError(
                 "report-damaged", f"the keyring in the boot report: {error!r}"
             ) from None

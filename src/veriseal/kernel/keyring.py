@@ -6,6 +6,7 @@ goes through libkeyutils. Every failure is an OSError whose ``filename`` is the 
 
 import ctypes
 import os
+import re
 import struct
 from collections.abc import Callable
 from typing import NamedTuple
@@ -21,6 +22,8 @@ PROCESS_KEYRING = -2
 POSSESSOR_VIEW, POSSESSOR_SEARCH = 0x01000000, 0x08000000
 USER_VIEW, USER_READ = 0x00010000, 0x00020000
 """Permission bits, include/linux/key.h."""
+
+_SERIAL = re.compile(r"[0-7][0-9a-f]{7}")
 
 _lib = ctypes.CDLL("libkeyutils.so.1", use_errno=True)
 _lib.keyctl_restrict_keyring.argtypes = (ctypes.c_int32, ctypes.c_char_p, ctypes.c_char_p)
@@ -77,10 +80,8 @@ def parse_proc_keys_line(line: str, key_type: str, description: str) -> int | No
         return None
     if fields[8].rstrip("\n").rpartition(": ")[0] != description:
         return None
-    try:
-        return int(fields[0], 16)
-    except ValueError:
-        return None
+    # "%08x" of a positive int. A forged line can say more than the system call takes.
+    return int(fields[0], 16) if _SERIAL.fullmatch(fields[0]) else None
 
 
 def describe(serial: int) -> Key:
