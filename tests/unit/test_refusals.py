@@ -50,7 +50,7 @@ def errors() -> Iterator[tuple[str, ast.Call]]:
 
 def reason(call: ast.Call) -> str | None:
     first = call.args[0]
-    return first.value if isinstance(first, ast.Constant) else None
+    return str(first.value) if isinstance(first, ast.Constant) else None
 
 
 def reasons() -> set[str]:
