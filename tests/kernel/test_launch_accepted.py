@@ -1,8 +1,6 @@
 """What the launcher runs."""
 
 import os
-import time
-from collections.abc import Iterator
 
 import pytest
 
@@ -88,44 +86,6 @@ def test_as_an_unprivileged_user_with_no_new_privileges(sealed: Sealed, rsa: Sig
     assert fields["NoNewPrivs"] == "1"
     assert int(fields["Uid"].split()[0]) > 60000
     assert int(fields["CapEff"], 16) == 0
-
-
-@pytest.fixture
-def kiosk(sealed: Sealed, rsa: Signer) -> Iterator[str]:
-    """Programs at /opt/kiosk/bin, from a file system with verity."""
-    helpers.install("/verity/kiosk/good", helpers.tiny_elf(-1), rsa)
-    helpers.write("/verity/kiosk/evil", helpers.tiny_elf(-1), 0o755)
-    os.makedirs("/opt/kiosk/bin")
-    helpers.must_run("mount", "--bind", "/verity/kiosk", "/opt/kiosk/bin")
-    yield "/opt/kiosk/bin"
-    helpers.run(["systemctl", "stop", "veriseal-kiosk@*.service"])
-    helpers.must_run("umount", "/opt/kiosk/bin")
-
-
-def show(unit: str, name: str) -> str:
-    return helpers.must_run("systemctl", "show", "--value", "--property", name, unit).strip()
-
-
-def wait_for(unit: str, name: str, value: str) -> None:
-    deadline = time.monotonic() + 30
-    while show(unit, name) != value:
-        assert time.monotonic() < deadline, f"{unit}: {name}={show(unit, name)}, not {value}"
-
-
-def test_the_example_unit_runs_a_signed_program_and_no_other(kiosk: str) -> None:
-    helpers.must_run("systemctl", "start", "veriseal-kiosk@good", "veriseal-kiosk@evil")
-    evil = "veriseal-kiosk@evil"
-    wait_for(evil, "ActiveState", "failed")
-    assert show(evil, "ExecMainStatus") == "126"
-    assert show(evil, "NRestarts") == "0"
-    good = "veriseal-kiosk@good"
-    pid = show(good, "MainPID")
-    deadline = time.monotonic() + 30
-    while os.readlink(f"/proc/{pid}/exe") != f"{kiosk}/good":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert show(good, "ActiveState") == "active"
-    assert os.stat(f"/proc/{pid}").st_uid > 60000
 
 
 def test_systemd_finds_nothing_wrong_with_our_units(sealed: Sealed) -> None:
