@@ -4,6 +4,7 @@ import datetime
 import itertools
 import os
 import shutil
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,60 @@ def signer(
     (directory / "key").write_bytes(key_pem(rsa_key))
     (directory / "cert").write_bytes(certify(rsa_key))
     return [f"--key={directory / 'key'}", f"--cert={directory / 'cert'}"]
+
+
+DYNAMIC_TAGS = {"needed": 1, "soname": 14, "rpath": 15, "runpath": 29}
+DYNAMIC_TAGS |= {"auxiliary": 0x7FFFFFFD, "filter": 0x7FFFFFFF}
+DYNAMIC_TAGS |= {"audit": 0x6FFFFEFC, "depaudit": 0x6FFFFEFB}
+
+
+@pytest.fixture(scope="session")
+def elf_file() -> Callable[..., bytes]:
+    """Make an ELF file: headers, PT_INTERP, a dynamic segment and its strings, nothing else."""
+
+    def make(
+        *tags: tuple[str, bytes],
+        interpreter: bytes | None = None,
+        kind: int = 3,  # ET_DYN
+        machine: int = 62,
+        bits: int = 64,
+        order: str = "<",
+        flags_1: int = 0,
+        dynamic: bool = True,
+        tail: bytes = b"",
+    ) -> bytes:
+        head = struct.Struct(order + ("16sHHIQQQIHHHHHH" if bits == 64 else "16sHHIIIIIHHHHHH"))
+        segment = struct.Struct(order + ("IIQQQQQQ" if bits == 64 else "IIIIIIII"))
+        tag = struct.Struct(order + ("qQ" if bits == 64 else "iI"))
+        strings, values = b"\0", []
+        for which, text in tags:
+            values.append((DYNAMIC_TAGS[which], len(strings)))
+            strings += text + b"\0"
+        count = 1 + dynamic + (interpreter is not None)
+        table = head.size + count * segment.size
+        at = table + (len(values) + 3) * tag.size
+        values += [(5, at), (0x6FFFFFFB, flags_1), (0, 0)]
+        data = b"".join(tag.pack(*one) for one in values) + strings
+        name = b"" if interpreter is None else interpreter + b"\0"
+
+        def header(which: int, offset: int, size: int) -> bytes:
+            if bits == 64:
+                return segment.pack(which, 5, offset, offset, offset, size, size, 8)
+            return segment.pack(which, offset, offset, offset, size, size, 5, 8)
+
+        segments = header(1, 0, table + len(data) + len(name))
+        if dynamic:
+            segments += header(2, table, len(values) * tag.size)
+        if interpreter is not None:
+            segments += header(3, table + len(data), len(name))
+        ident = bytes([0x7F, *b"ELF", 2 if bits == 64 else 1, 1 if order == "<" else 2, 1])
+        start = head.pack(
+            *(ident, kind, machine, 1, 0, head.size, 0, 0, head.size, segment.size, count),
+            *(0, 0, 0),
+        )
+        return start + segments + data + name + tail
+
+    return make
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ _OLD_HEADER = struct.Struct("=11sxI")  # magic, number of entries
 _OLD_ENTRY_SIZE = 12
 _NEW = b"glibc-ld.so.cache1.1"
 _ALIGNMENT = 8
+_MAX_STRING = 4096  # PATH_MAX
 # Magic, entries, bytes of strings, byte order, extension, unused.
 _HEADERS = {order: struct.Struct(f"{order}20sIIB3xI12x") for order in "<>"}
 # Flags, key, value, version of the system, hwcap.
@@ -97,7 +98,7 @@ def _order(data: bytes, path: str) -> str:
 
 
 def _string(data: bytes, offset: int, path: str) -> bytes:
-    end = data.find(b"\0", offset) if offset < len(data) else -1
+    end = data.find(b"\0", offset, offset + _MAX_STRING)
     if end < 0:
         raise _bad(path, f"no string at {offset}", found=f"{len(data)} bytes")
     return data[offset:end]
