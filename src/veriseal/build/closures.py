@@ -66,7 +66,7 @@ class _Builder:
                 if self._may_be_program(path, node):
                     self._program(path, node)
         for path in self._loads:
-            if path not in self.closures and not self.errors:
+            if path not in self.closures:
                 self._say(self._no_program(path))
 
     def _may_be_program(self, path: bytes, node: Node) -> bool:
@@ -79,20 +79,21 @@ class _Builder:
         )
 
     def _program(self, path: bytes, node: Node) -> None:
-        process = Process(self._system, path, node)
-        if self._system.is_elf(node):
-            found = self._system.elf(node)
-            if not found.is_program:
-                return
-            process.start(found)
-        elif not self._system.head(node).startswith(_SCRIPT):
+        found = self._system.elf(node) if self._system.is_elf(node) else None
+        if found is None and not self._system.head(node).startswith(_SCRIPT):
             return
+        if found is not None and not found.is_program:
+            return
+        # Whatever is wrong with it, it is a program.
+        self.closures[path] = ()
+        process = Process(self._system, path, node)
+        if found is not None:
+            process.start(found)
         for text in self._loads.get(path, ()):
             self._load(process, text, node)
         for error in process.errors:
             self._say(error)
-        members = [self._member(*one, path) for one in process.members.items()]
-        self.closures[path] = tuple(members)
+        self.closures[path] = tuple(self._member(*one, path) for one in process.members.items())
 
     def _load(self, process: Process, text: str, program: Node) -> None:
         pattern = Patterns([text])
@@ -132,7 +133,7 @@ class _Builder:
         place = self._model.find(path)
         found = "nothing, or what is not listed"
         if place.path != path and place.node is not None:
-            found = f"a link to {os.fsdecode(place.path)}"
+            found = f"another name of {os.fsdecode(place.path)}"
         elif place.file is not None:
             found = "a file that is none, cannot be executed, or is not in build.programs and sign"
         elif place.node is not None:

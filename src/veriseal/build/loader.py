@@ -79,6 +79,7 @@ class Process:
         self._node = node
         self._main: Mapped | None = None
         self._space = _Space()
+        self._weak: set[tuple[Node, str | None]] = set()
 
     def start(self, found: Elf) -> None:
         """Become the program, whose file says ``found``. Raises OSError, VerisealError."""
@@ -208,18 +209,16 @@ class Process:
                 yield self._in_directory(directory, name, by, looked)
 
     def _search_path(self, by: Mapped) -> Iterator[tuple[bytes, Mapped]]:
+        paths = []
         if by.elf.runpath is not None:
-            owners = [by]
+            paths.append((by, by.elf.runpath))
         else:
-            owners = []
-            one: Mapped | None = by
-            while one is not None:
-                owners.append(one)
-                one = one.by
+            owners = list(_chain(by))
             if self._main is not None and self._main not in owners:
                 owners.append(self._main)
-        for owner in owners:
-            for element in search.elements(owner.elf.runpath or owner.elf.rpath or b""):
+            paths += [(owner, owner.elf.rpath) for owner in owners if owner.elf.rpath is not None]
+        for owner, path in paths:
+            for element in search.elements(path):
                 directory = self._expand(element, owner)
                 if not directory.startswith(b"/"):
                     raise _relative(owner, element)
@@ -267,8 +266,10 @@ class Process:
         self, place: Place, path: bytes, by: Mapped | None, searched: bool = False
     ) -> None:
         weakness = self._system.model.weakness(place, exclusive=searched)
-        if weakness is None:
+        key = by.node if by else self._node, weakness
+        if weakness is None or key in self._weak:
             return
+        self._weak.add(key)
         what = "a directory that it searches for libraries" if searched else "a file that it needs"
         self.errors.append(
             VerisealError(
@@ -293,6 +294,13 @@ class Process:
             remedy="Put it into the tree and run ldconfig -r TREE; or name the programs that are "
             "to run in build.programs",
         )
+
+
+def _chain(one: Mapped | None) -> Iterator[Mapped]:
+    """``one``, what asked for it, what asked for that, and so on."""
+    while one is not None:
+        yield one
+        one = one.by
 
 
 class _Candidate(NamedTuple):

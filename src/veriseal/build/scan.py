@@ -185,6 +185,7 @@ def contents(node: Node, limit: int) -> bytes:
                 path=node.host,
                 expected=f"at most {limit} bytes",
                 found=f"{size} bytes",
+                remedy="Make it smaller, or take it out of the tree",
             )
         return os.pread(fd, size, 0)
 
