@@ -100,7 +100,7 @@ def _inputs(kernel: root.Kernel) -> list[object]:
             "tests/boot/appliance.py",
             "tests/boot/compiled.py",
             "tests/boot/layout.py",
-            "tests/kernel/data",
+            "tests/kernel/data/hostile_fuse.c",
         )
         for path in sorted([REPO / top, *(REPO / top).rglob("*")])
         if path.is_file() and "__pycache__" not in path.parts and ".egg-info" not in str(path)

@@ -67,7 +67,7 @@ def forged() -> tuple[str, str]:
 def without_proc() -> tuple[str, str]:
     """Nothing where /proc is."""
     script = f"mount -t tmpfs none /proc && exec {VERISEAL} exec {BIN}/program"
-    return seen(call(*IN_A_USER_NAMESPACE, "sh", "-c", script, who=USER))
+    return seen(call(*IN_A_MOUNT_NAMESPACE, "sh", "-c", script))
 
 
 def through_fuse() -> tuple[str, str]:
@@ -124,8 +124,8 @@ ROWS = (
     ),
     Row(
         "no /proc",
-        A2,
-        f"{USER_BIND} nothing is where `/proc` was",
+        A3,
+        "nothing is where `/proc` was, for one process",
         "126 no-proc-sys",
         BOOT_REPORT,
         without_proc,

@@ -18,8 +18,8 @@ STRANGER = "/opt/stranger"
 REPORT = "/run/veriseal/boot.json"
 TABLE = "/run/veriseal/launch.table"
 VERISEAL = "/usr/bin/veriseal"
-OWN = "/var/tmp/user"
-"""A directory of the user's, on the disk."""
+OWN, OWN_IN_MEMORY = "/var/tmp/user", "/run/own"
+"""Directories of the user's: on the disk, and on tmpfs."""
 
 ROOT, USER = "root", "user"
 NOBODY = 65534
@@ -98,7 +98,8 @@ def as_user(who: str) -> dict[str, Any]:
 def seen(ended: Ended) -> tuple[str, str]:
     """Of a launcher that ended: the status, and the program's output or the refusal's reason."""
     reason = re.search(r"\[([a-z-]+), digest ", ended.err)
-    return f"{ended.status} {reason[1] if reason else ended.out.strip()}", ended.err.strip()
+    what = reason[1] if reason else ended.out.strip()
+    return f"{ended.status} {what}".strip(), ended.err.strip()
 
 
 def launch(path: str | bytes, *arguments: str, **options: Any) -> tuple[str, str]:
@@ -155,16 +156,16 @@ def replaced(path: str, by: str | None) -> Iterator[None]:
         os.rename(f"{path}.aside", path)
 
 
-def own(name: str) -> str:
+def own(name: str, place: str = OWN) -> str:
     """The path of a new file of the user's, which is not there yet."""
-    path = os.fsdecode(own_bytes(os.fsencode(name)))
+    path = os.fsdecode(own_bytes(os.fsencode(name), place))
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
     return path
 
 
-def own_bytes(name: bytes) -> bytes:
+def own_bytes(name: bytes, place: str = OWN) -> bytes:
     """As `own`, for any name; what is there stays."""
-    os.makedirs(OWN, exist_ok=True)
-    os.chown(OWN, NOBODY, NOBODY)
-    return os.fsencode(OWN) + b"/" + name
+    os.makedirs(place, exist_ok=True)
+    os.chown(place, NOBODY, NOBODY)
+    return os.fsencode(place) + b"/" + name

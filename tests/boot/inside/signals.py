@@ -11,7 +11,7 @@ from collections.abc import Callable
 from .row import A2, USER, VERISEAL, Ended, Row, as_user
 from .starved import OUTPUT, PROGRAM, RAN
 
-POINTS = 12
+POINTS = 25
 WHOLE = "killed or whole"
 KILLED = "killed"
 

@@ -111,7 +111,7 @@ ROWS = (
         "too little address space",
         "RLIMIT_AS from 2 to 48 MiB",
         resource.RLIMIT_AS,
-        range(2 * MIB, 48 * MIB, 2 * MIB),
+        range(2 * MIB, 48 * MIB, MIB),
     ),
     _limit(
         "too little memory",
