@@ -14,7 +14,7 @@ import pytest
 
 from veriseal import closure, merkle, policy
 from veriseal.build import closures, scan
-from veriseal.build.closures import Wanted
+from veriseal.build.closures import Built, Wanted
 from veriseal.build.model import Model
 from veriseal.closure import Closures
 from veriseal.digest import Digest
@@ -66,6 +66,11 @@ class Tree:
         return self.write(path, data, 0o755)
 
     def build(self) -> tuple[Closures, list[VerisealError]]:
+        built = self.built()
+        assert built.foreign == []
+        return built.closures, built.errors
+
+    def built(self) -> Built:
         rules = Rules(policy.EXCLUSIVE, self.mutable)
         found = scan.scan(str(self.top), rules)
         assert found.errors == []
@@ -607,6 +612,23 @@ class TestRefused:
         error = tree.error("interpreter-missing")
         assert (error.expected, error.found) == (name.decode(), "nothing")
 
+    def test_programs_of_an_architecture_that_cannot_run_here(self, tree: Tree) -> None:
+        """As perf has one for 32-bit processes: an error only if it is asked for."""
+        options: dict[str, Any] = {"bits": 32, "machine": 3, "interpreter": b"/lib/ld-linux.so.2"}
+        tree.write("/usr/lib/helper", tree.make(**options), 0o755)
+        assert tree.error("interpreter-missing").path == str(tree.host("/usr/lib/helper"))
+        tree.program("/usr/bin/x")
+        built = tree.built()
+        assert (set(built.closures), built.errors) == ({b"/usr/bin/x"}, [])
+        (error,) = built.foreign
+        assert error.path == str(tree.host("/usr/lib/helper"))
+        tree.loads = {"/usr/lib/helper": ()}
+        assert {error.reason for error in tree.errors()} == {"interpreter-missing"}
+        tree.loads = {}
+        tree.write("/usr/bin/y", tree.make(interpreter=b"/lib/ld-linux.so.9"), 0o755)
+        (error,) = tree.built().errors
+        assert (error.reason, error.path) == ("interpreter-missing", str(tree.host("/usr/bin/y")))
+
     def test_an_interpreter_of_another_architecture(self, tree: Tree) -> None:
         tree.library("/usr/lib/ld-linux.so.2", bits=32, machine=3)
         tree.write("/usr/bin/x", tree.make(interpreter=b"/lib/ld-linux.so.2"), 0o755)
@@ -637,8 +659,8 @@ class TestRefused:
         tree.host("/usr/bin/x").chmod(0o700)
         wanted = Wanted(Patterns(["/"]), Patterns(["/"]), {})
         digests = dict.fromkeys(found.nodes, merkle.data_digest(b"", PLAIN))
-        _, errors = closures.build(Model(found, Rules((), ())), digests, wanted)
-        assert [error.reason for error in errors] == ["changed-while-read"]
+        built = closures.build(Model(found, Rules((), ())), digests, wanted)
+        assert [error.reason for error in built.errors] == ["changed-while-read"]
 
 
 class TestBuild:

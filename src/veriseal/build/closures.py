@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from veriseal.build import loader
+from veriseal.build.elf import Elf
 from veriseal.build.loader import Process
 from veriseal.build.model import Model
 from veriseal.build.scan import Node
+from veriseal.build.search import Kind
 from veriseal.build.system import System
 from veriseal.closure import Closures, Member
 from veriseal.digest import Digest
@@ -34,23 +36,37 @@ class Wanted(NamedTuple):
     loads: Mapping[str, tuple[str, ...]]
 
 
-def build(
-    model: Model, digests: Mapping[Node, Digest], wanted: Wanted
-) -> tuple[Closures, list[VerisealError]]:
-    """The closure of each program by its path, and what is wrong, each said once.
+class Built(NamedTuple):
+    """What `build` finds.
+
+    Attributes:
+        closures: of all programs.
+        errors: what is wrong, each said once.
+        foreign: programs that get no closure, for the tree has no loader for any program of their
+            architecture, though for others: what perf and valgrind bring for foreign processes.
+    """
+
+    closures: Closures
+    errors: list[VerisealError]
+    foreign: list[VerisealError]
+
+
+def build(model: Model, digests: Mapping[Node, Digest], wanted: Wanted) -> Built:
+    """The closure of each program of the tree.
 
     ``digests`` are those of the regular files. The closure of a script has nothing but what it is
     declared to load: its interpreter is a program of its own.
     """
     builder = _Builder(model, digests, wanted)
     builder.run()
-    return builder.closures, builder.errors
+    return Built(builder.closures, builder.errors, builder.foreign)
 
 
 class _Builder:
     def __init__(self, model: Model, digests: Mapping[Node, Digest], wanted: Wanted) -> None:
         self.closures: Closures = {}
         self.errors: list[VerisealError] = []
+        self.foreign: list[VerisealError] = []
         self._model = model
         self._system = System(model)
         self._digests = digests
@@ -59,12 +75,19 @@ class _Builder:
             path.encode("utf-8", "surrogateescape"): found for path, found in wanted.loads.items()
         }
         self._said: set[tuple[str, ...]] = set()
+        self._kinds: set[Kind] = set()
+        self._without_loader: list[tuple[Kind, VerisealError]] = []
 
     def run(self) -> None:
         for path, node in self._model.nodes.items():
             with self._collecting(node.host):
                 if self._may_be_program(path, node):
                     self._program(path, node)
+        for kind, error in self._without_loader:
+            if self._kinds and kind not in self._kinds:
+                self.foreign.append(error)
+            else:
+                self._say(error)
         for path in self._loads:
             if path not in self.closures:
                 self._say(self._no_program(path))
@@ -87,13 +110,26 @@ class _Builder:
         # Whatever is wrong with it, it is a program.
         self.closures[path] = ()
         process = Process(self._system, path, node)
-        if found is not None:
-            process.start(found)
+        if found is not None and not self._start(process, found, path):
+            return
         for text in self._loads.get(path, ()):
             self._load(process, text, node)
         for error in process.errors:
             self._say(error)
         self.closures[path] = tuple(self._member(*one, path) for one in process.members.items())
+
+    def _start(self, process: Process, found: Elf, path: bytes) -> bool:
+        try:
+            process.start(found)
+        except VerisealError as error:
+            if error.reason != loader.NO_INTERPRETER or path in self._loads:
+                raise
+            self._without_loader.append((found.kind, error))
+            del self.closures[path]
+            return False
+        if found.interpreter is not None:
+            self._kinds.add(found.kind)
+        return True
 
     def _load(self, process: Process, text: str, program: Node) -> None:
         pattern = Patterns([text])

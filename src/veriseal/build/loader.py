@@ -8,6 +8,7 @@ loader ignores $ORIGIN outside of its own directories. The processor's directori
 """
 
 import os
+from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from veriseal.build.system import CACHE, PRELOAD, System
 from veriseal.errors import VerisealError
 
 MISSING = "library-missing"
+NO_INTERPRETER = "interpreter-missing"
 
 
 class Mapped:
@@ -43,23 +45,25 @@ class Mapped:
 
 
 class _Space:
-    """A namespace of the loader: what is mapped, in order, and the names it answers to."""
+    """A namespace of the loader: the names it knows, and what is mapped but not followed yet."""
 
     def __init__(self) -> None:
-        self.mapped: list[Mapped] = []
-        self.followed = 0
+        self.waiting: deque[Mapped] = deque()
         self.names: set[bytes] = set()
         self._nodes: set[Node] = set()
 
-    def add(self, one: Mapped) -> None:
-        """Map ``one``, unless it is mapped already."""
-        self.names.add(one.path)
-        if one.node in self._nodes:
-            return
-        self._nodes.add(one.node)
-        self.mapped.append(one)
-        if one.elf.soname is not None:
-            self.names.add(one.elf.soname)
+    def add(self, *several: Mapped) -> list[Mapped]:
+        """Map ``several``; those that were not mapped already."""
+        new = []
+        for one in several:
+            self.names.add(one.path)
+            if one.node in self._nodes:
+                continue
+            self._nodes.add(one.node)
+            if one.elf.soname is not None:
+                self.names.add(one.elf.soname)
+            new.append(one)
+        return new
 
 
 class Process:
@@ -86,20 +90,19 @@ class Process:
         if found.interpreter is None:
             return
         self._main = main = Mapped(self._path, self._node, found, None)
-        self._system.architecture(found.kind, main.node.host)
         interpreter = self._interpreter(main, found.interpreter)
+        self._system.architecture(found.kind, main.node.host)
         for path in (CACHE, PRELOAD):
             self._take(path, main)
         for name in found.audits:
             space = _Space()
             space.add(interpreter)
-            self._map(space, self._expand(name, interpreter), interpreter)
+            space.waiting += self._map(space, self._expand(name, interpreter), interpreter)
             self._follow(space)
-        self._space.add(main)
-        self._space.add(interpreter)
+        self._space.waiting += self._space.add(main, interpreter)
         for name in self._system.preloads():
             if not self._is_of_another_kind(name):
-                self._map(self._space, name, main)
+                self._space.waiting += self._map(self._space, name, main)
         self._follow(self._space)
 
     def load(self, path: bytes) -> None:
@@ -115,7 +118,7 @@ class Process:
             self._system.architecture(found.kind, node.host)
             for one in (CACHE, PRELOAD):
                 self._take(one, self._main)
-            self._space.add(Mapped(path, node, found, self._main))
+            self._space.waiting += self._space.add(Mapped(path, node, found, self._main))
             self._follow(self._space)
 
     def _interpreter(self, main: Mapped, name: bytes) -> Mapped:
@@ -150,23 +153,27 @@ class Process:
 
     def _follow(self, space: _Space) -> None:
         """Map what is needed by what is mapped, breadth first."""
-        while space.followed < len(space.mapped):
-            one = space.mapped[space.followed]
-            space.followed += 1
+        while space.waiting:
+            one = space.waiting.popleft()
+            filtered: list[Mapped] = []
             for how, name in one.elf.dependencies:
                 try:
-                    self._map(space, self._expand(name, one), one)
+                    new = self._map(space, self._expand(name, one), one)
+                    (space.waiting if how == elf.NEEDED else filtered).extend(new)
                 except VerisealError as error:
                     if how != elf.AUXILIARY or error.reason != MISSING:
                         self.errors.append(error)
+            # Their symbols come first, and so does what they need.
+            space.waiting.extendleft(reversed(filtered))
 
-    def _map(self, space: _Space, name: bytes, by: Mapped) -> None:
+    def _map(self, space: _Space, name: bytes, by: Mapped) -> list[Mapped]:
+        """Map what ``name`` leads to; what was not mapped already."""
         if name in space.names:
-            return
+            return []
         space.names.add(name)
-        for path, node, found in self._find(name, by):
-            self.members[path] = node
-            space.add(Mapped(path, node, found, by))
+        candidates = self._find(name, by)
+        self.members.update((path, node) for path, node, _ in candidates)
+        return space.add(*(Mapped(path, node, found, by) for path, node, found in candidates))
 
     def _find(self, name: bytes, by: Mapped) -> list["_Candidate"]:
         """All files that the loader may take for ``name``, on one processor or another."""
@@ -322,7 +329,7 @@ def _relative(owner: Mapped, element: bytes) -> VerisealError:
 
 def _no_interpreter(main: Mapped, name: bytes, found: str) -> VerisealError:
     return VerisealError(
-        "interpreter-missing",
+        NO_INTERPRETER,
         "its ELF interpreter is not in the tree",
         path=main.node.host,
         expected=os.fsdecode(name),

@@ -135,6 +135,7 @@ class _Run:
         self._counts = dict.fromkeys(names, 0)
         self._digests: dict[Node, Digest] = {}
         self._errors: list[VerisealError] = []
+        self._foreign: list[dict[str, str]] = []
 
     def build(self, found: Scan) -> int:
         signatures = os.path.join(self._out, release.SIGNATURES)
@@ -173,11 +174,14 @@ class _Run:
 
     def _closures(self, found: Scan) -> Closures:
         model = Model(found, manifest.rules(self._statement))
-        made, errors = closures.build(model, self._digests, self._wanted)
-        self._counts["programs"] = len(made)
-        for error in errors:
+        built = closures.build(model, self._digests, self._wanted)
+        self._counts["programs"] = len(built.closures)
+        for error in built.foreign:
+            self._foreign.append(error.as_json())
+            _complain(f"veriseal: left out, for nothing of its architecture can start: {error}")
+        for error in built.errors:
             self._failed(error, _complain)
-        return made
+        return built.closures
 
     def _failed(self, error: VerisealError, say: Callable[[str], None]) -> None:
         self._errors.append(error)
@@ -192,6 +196,7 @@ class _Run:
         if self._as_json:
             report: dict[str, object] = {"schema": 1, **counts}
             report["errors"] = [error.as_json() for error in self._errors]
+            report["programs_left_out"] = self._foreign
             if written is not None:
                 report |= {**_as_json(written), "tree_digest": str(written.digest)}
             _print_json(report)
