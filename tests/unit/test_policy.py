@@ -57,6 +57,15 @@ def test_the_later_file_overrides_single_keys(paths: tuple[str, str]) -> None:
         ('[build]\nrevoked = ["sha256:00"]\n', "build.revoked"),
         ('[build]\nrevoked = "x"\n', "build.revoked"),
         ('[boot]\nimages = "images"\n', "boot.images"),
+        ('[build]\nprograms = "/opt"\n', "build.programs"),
+        ('[build]\nprograms = ["opt"]\n', "build.programs"),
+        ("program = 1\n", "program"),
+        ('[program]\nloads = ["/opt/*.so"]\n', "[program]"),
+        ('[program."opt/app"]\nloads = []\n', "opt/app"),
+        ('[program."/opt/app"]\nload = []\n', "load"),
+        ('[program."/opt/app"]\nloads = "/opt/*.so"\n', 'program."/opt/app".loads'),
+        ('[program."/opt/app"]\nloads = ["*.so"]\n', 'program."/opt/app".loads'),
+        ("[program]\n'/opt/app' = 1\n", "/opt/app"),
     ],
 )
 def test_a_setting_that_is_not_understood(paths: tuple[str, str], text: str, named: str) -> None:
@@ -94,6 +103,24 @@ def test_what_is_signed_can_be_less_than_what_is_exclusive(paths: tuple[str, str
     found = policy.load(paths)
     assert found.sign == ("/opt/bin/*",)
     assert "/usr" in found.exclusive
+
+
+def test_what_programs_load_is_overridden_by_program(paths: tuple[str, str]) -> None:
+    assert Policy().programs == ("/",)
+    Path(paths[0]).write_text(
+        '[build]\nprograms = ["/opt", "/usr/bin"]\n[program."/opt/a"]\nloads = ["/opt/a.d"]\n'
+        '[program."/opt/b"]\nloads = ["/opt/b.d"]\n[program."/opt/none"]\n'
+    )
+    Path(paths[1]).write_text('[program."/opt/b"]\nloads = ["/opt/*.so", "/opt/x"]\n')
+    found = policy.load(paths)
+    assert found.programs == ("/opt", "/usr/bin")
+    assert found.loads == {
+        "/opt/a": ("/opt/a.d",),
+        "/opt/b": ("/opt/*.so", "/opt/x"),
+        "/opt/none": (),
+    }
+    Path(paths[0]).unlink()
+    assert policy.load(paths).loads == {"/opt/b": ("/opt/*.so", "/opt/x")}
 
 
 def test_settings_that_leave_nothing_to_check(paths: tuple[str, str]) -> None:
