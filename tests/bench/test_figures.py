@@ -4,7 +4,7 @@ import pytest
 
 from tests.guest.store import GuestError
 
-from . import boot, report, scale, tree
+from . import boot, launcher, report, scale, tree
 from .figure import Goal, of_times
 from .inside.boot import UNITS
 from .timing import TimingError, in_turn, seconds
@@ -104,3 +104,23 @@ def test_the_tree_is_always_the_same_and_of_the_size_it_says() -> None:
     assert sizes == tree.sizes()
     assert (len(sizes), sum(sizes)) == (tree.FILES, tree.TOTAL)
     assert sorted(sizes)[tree.FILES // 2] < 10_000 < sum(sizes) / len(sizes)
+
+
+def test_the_launchers_own_time_is_what_the_program_alone_does_not_take() -> None:
+    start = {"launched": 2.3, "python": 1.0, "direct": 1.0, "native": 1.1}
+    steps = dict.fromkeys(
+        ("python", "imports", "report", "table", "program", "members", "environment"), 0.1
+    )
+    sizes = dict.fromkeys(("small", "large", "needs-small", "needs-large"), [1.0])
+    counts = {"4": {"launched": [2.0], "direct": [1.0]}, "54": {"launched": [3.0], "direct": [1.5]}}
+    answer = {
+        "start": {name: [seconds] for name, seconds in start.items()},
+        "steps": [steps], "counts": counts, "warm": sizes, "cold": sizes,
+    }  # fmt: skip
+    own, launched, direct, native, bound, *by_size = launcher.rows(answer)
+    assert [row.value for row in (own, launched, direct)] == pytest.approx([1.3, 2.3, 2.3])
+    assert (own.verdict(), len(by_size)) == ("met", 4)
+    assert [row.value for row in (native, bound)] == pytest.approx([0.1 / 1.3, 0.1])
+    notes = "\n".join(own.notes)
+    assert "1.00 s for 4, 1.50 s for 54; a file 10 ms" in notes
+    assert "600 ms  the rest" in notes

@@ -1,4 +1,4 @@
-"""Seal this boot, then time the launcher on the programs of the disk "bench"."""
+"""Seal this boot, then time the launcher on the programs of the disk "bench", see `programs`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -15,13 +16,17 @@ from veriseal.digest import SHA256, Digest
 from veriseal.kernel import verity
 from veriseal.report import State
 
-from ..timing import in_turn, seconds
+from ..timing import ENVIRONMENT, TimingError, in_turn, seconds
 from . import common
 
 DISK = "/dev/disk/by-id/virtio-bench"
 MOUNT = Path("/mnt")
-BIN = MOUNT / "bin"
+BIN, LIB, ETC = (MOUNT / name for name in ("bin", "lib", "etc"))
+LOADER = str(LIB / "ld-linux-x86-64.so.2")
 EXEC = (common.VERISEAL, "exec")
+STEPS = Path(__file__).with_name("steps.py")
+START_STEPS = "import sys, time; entered = time.monotonic(); exec(open(sys.argv[1]).read())"
+WITH = ("with-0", "with-10", "with-50", "with-200")
 OTHER_FILES = 60_000
 """As many rows as the launch table of a system with a desktop has."""
 
@@ -32,24 +37,49 @@ def main(rounds: str, cold_rounds: str) -> None:
     _run("mount", DISK, MOUNT)
     common.play_initrd((MOUNT / "release.pem").read_bytes())
     _run(*common.SEAL)
-    _run(common.VERISEAL, "enable", "--signatures", MOUNT / "signatures", BIN)
-    _play_boot_check(sorted(BIN.iterdir()))
-    launched = (*EXEC, str(BIN / "true"))
-    direct = (str(BIN / "true"),)
-    small, large = ((*EXEC, str(BIN / name)) for name in ("small", "large"))
-    start = _times([launched, common.START_PYTHON, direct], int(rounds))
-    warm = _times([small, large], int(rounds))
-    cold = in_turn([partial(_cold, small), partial(_cold, large)], int(cold_rounds))
-    print(json.dumps({"start": start, "warm": warm, "cold": cold}))
+    _run(common.VERISEAL, "enable", "--signatures", MOUNT / "signatures", BIN, LIB, ETC)
+    # It is in every closure, and the guest's own has no verity.
+    _run("mount", "--bind", ETC / "ld.so.cache", "/etc/ld.so.cache")
+    closures = {path.name: _closure(path) for path in BIN.iterdir() if path.name != "native"}
+    _play_boot_check(closures)
+    many = str(BIN / "with-50")
+    start = {
+        "launched": (*EXEC, many),
+        "python": common.START_PYTHON,
+        "direct": (many,),
+        "native": (str(BIN / "native"), many),
+    }
+    sizes = {
+        f"{kind}{size}": (*EXEC, str(BIN / f"{kind}{size}"))
+        for size in ("small", "large")
+        for kind in ("", "needs-")
+    }
+    print(json.dumps({
+        "start": _times(start, rounds),
+        "steps": [_steps(many) for _ in range(int(rounds))],
+        "counts": {len(closures[name]): _against_direct(name, rounds) for name in WITH},
+        "warm": _times(sizes, rounds),
+        "cold": _times(sizes, cold_rounds, _cold),
+    }))  # fmt: skip
 
 
-def _play_boot_check(programs: Sequence[Path]) -> None:
+def _closure(program: Path) -> list[tuple[bytes, bytes]]:
+    """What the dynamic loader opens for a program, as the release would list it."""
+    told = subprocess.run([LOADER, "--list", program], capture_output=True, check=True, text=True)
+    paths = [word for word in told.stdout.split() if word.startswith(f"{LIB}/")]
+    paths.append("/etc/ld.so.cache")
+    needs = [(path.encode(), verity.raw_digest(_measured(Path(path)))) for path in set(paths)]
+    return sorted([*needs, (b"/etc/ld.so.preload", table.ABSENT)])
+
+
+def _play_boot_check(closures: Mapping[str, Sequence[tuple[bytes, bytes]]]) -> None:
     """Leave what the boot check leaves: the programs are files of the release, among others."""
-    rows = [(bytes(path), _measured(path)) for path in programs]
+    programs = {bytes(BIN / name): needs for name, needs in closures.items()}
+    rows = [(path, _measured(Path(os.fsdecode(path)))) for path in programs]
     for number in range(OTHER_FILES):
         name = b"/usr/lib/package-%d/file-%d" % (number // 20, number)
         rows.append((name, Digest(SHA256, number.to_bytes(32, "big"))))
-    table.write(rows, trusted.boot_id())
+    table.write(rows, programs, trusted.boot_id())
     report.write(State("sealed", "verified", "both"), report.read())
 
 
@@ -58,16 +88,35 @@ def _measured(path: Path) -> Digest:
         return verity.measure(file.fileno(), str(path))
 
 
-def _times(programs: Sequence[Sequence[str]], rounds: int) -> list[list[float]]:
-    return in_turn([partial(seconds, argv) for argv in programs], rounds)
+def _times(
+    programs: Mapping[str, Sequence[str]],
+    rounds: str,
+    measure: Callable[[Sequence[str]], float] = seconds,
+) -> dict[str, list[float]]:
+    times = in_turn([partial(measure, argv) for argv in programs.values()], int(rounds))
+    return dict(zip(programs, times, strict=True))
+
+
+def _against_direct(name: str, rounds: str) -> dict[str, list[float]]:
+    program = str(BIN / name)
+    return _times({"launched": (*EXEC, program), "direct": (program,)}, rounds)
 
 
 def _cold(argv: Sequence[str]) -> float:
     """With nothing of the program in memory, but all of the launcher: it is started first."""
     _run("sync")
     Path("/proc/sys/vm/drop_caches").write_text("3\n")
-    seconds((*EXEC, str(BIN / "true")))
+    seconds((*EXEC, str(BIN / "with-0")))
     return seconds(argv)
+
+
+def _steps(program: str) -> dict[str, float]:
+    """What the launcher does for ``program`` until it would become it: see `steps`."""
+    argv = [common.PYTHON, "-IS", "-c", START_STEPS, str(STEPS), str(time.monotonic()), program]
+    done = subprocess.run(argv, env=ENVIRONMENT, stdout=subprocess.PIPE, check=False)
+    if done.returncode != 0:
+        raise TimingError(f"the steps of {program}: status {done.returncode}")
+    return dict(json.loads(done.stdout))
 
 
 def _run(*argv: str | Path) -> None:
