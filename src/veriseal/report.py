@@ -4,7 +4,7 @@ The launcher believes it only if root alone could have written it, during this b
 On the launcher's path.
 """
 
-import os
+import posix
 
 from veriseal import __version__
 from veriseal.errors import VerisealError
@@ -162,9 +162,9 @@ def _read_trusted(path: str) -> bytes:
         remedy=_REMEDY,
     )
     try:
-        return os.read(fd, min(os.fstat(fd).st_size, MAX_SIZE) + 1)
+        return posix.read(fd, min(posix.fstat(fd).st_size, MAX_SIZE) + 1)
     finally:
-        os.close(fd)
+        posix.close(fd)
 
 
 def _parse(data: bytes, path: str) -> dict[str, object]:

@@ -3,9 +3,8 @@
 On the launcher's path. Source: fs/binfmt_script.c, include/uapi/linux/elf.h, elf-em.h.
 """
 
-import os
-
 from veriseal.errors import VerisealError
+from veriseal.names import fsdecode
 
 HEADER_SIZE = 256
 """Bytes: BINPRM_BUF_SIZE, all that the kernel looks at."""
@@ -66,10 +65,10 @@ def interpreter(header: bytes, path: str) -> tuple[str, bytes | None] | None:
             "interpreter-by-path",
             "env looks the real interpreter up in PATH, where no check reaches",
             path=path,
-            found=os.fsdecode(name + b" " + (argument or b"")),
+            found=fsdecode(name + b" " + (argument or b"")),
             remedy="Name the interpreter by its full path on the #! line",
         )
-    return os.fsdecode(name), argument
+    return fsdecode(name), argument
 
 
 def _split(line: bytes, ended: bool) -> tuple[bytes, bytes | None]:
@@ -92,7 +91,7 @@ def _bad(path: str, problem: str, found: bytes | None = None) -> VerisealError:
         "bad-interpreter",
         problem,
         path=path,
-        found=None if found is None else os.fsdecode(found) or "nothing",
+        found=None if found is None else fsdecode(found) or "nothing",
         remedy="Begin the script with #! and the full path of its interpreter",
     )
 

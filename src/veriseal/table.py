@@ -17,12 +17,13 @@ that need the same share one closure.
 On the launcher's path: imports what `digest` does, nothing more.
 """
 
-import os
+import posix
 import struct
 
 from veriseal import trusted
 from veriseal.digest import ALGORITHMS, Digest
 from veriseal.errors import VerisealError, printable
+from veriseal.names import fsdecode, fsencode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class Table:
         self.close()
 
     def close(self) -> None:
-        os.close(self._fd)
+        posix.close(self._fd)
 
     def require(self, path: str | bytes, digest: Digest) -> "Place":
         """Return only if the table has ``path`` with ``digest``: where its closure is.
@@ -145,7 +146,7 @@ class Table:
         ``other-contents`` (of no path), ``not-in-manifest`` (nor is the path listed),
         ``launch-table-damaged``.
         """
-        name = os.fsencode(path)
+        name = fsencode(path)
         listed = None
         for found, algorithm, value, place in self._rows(_hash(name) % self._slots, 1):
             if found == name:
@@ -199,7 +200,7 @@ class Table:
         else:
             reason, problem = "not-in-manifest", f"not a file of {self._release}"
             remedy = "Build it into the release that runs here; if it is not yours, find out whose"
-        where = os.fsdecode(name)
+        where = fsdecode(name)
         return VerisealError(
             reason, problem, path=where, expected=listed, found=digest, remedy=remedy
         )
@@ -250,13 +251,13 @@ class Table:
                 found=found.decode("ascii", "backslashreplace"),
                 remedy=_BOOT,
             )
-        if slots == 0 or size != os.fstat(self._fd).st_size:
+        if slots == 0 or size != posix.fstat(self._fd).st_size:
             raise self._damaged("not of the size that it was written with")
         return slots, size
 
     def _read(self, offset: int, size: int) -> bytes:
         try:
-            data = os.pread(self._fd, size, offset)
+            data = posix.pread(self._fd, size, offset)
         except OSError as error:  # memory that was swapped out can be lost
             raise self._damaged(f"it cannot be read: {error.strerror}") from None
         if len(data) != size:
@@ -295,14 +296,14 @@ def _hash(path: bytes) -> int:
 
 
 def _named(places: list[bytes]) -> str:
-    names = [printable(os.fsdecode(place)) for place in places[:_PLACES]]
+    names = [printable(fsdecode(place)) for place in places[:_PLACES]]
     if len(places) > _PLACES:
         names.append(f"{len(places) - _PLACES} more")
     return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _bad_row(name: bytes, problem: str) -> VerisealError:
-    return VerisealError("bad-launch-row", problem, path=os.fsdecode(name))
+    return VerisealError("bad-launch-row", problem, path=fsdecode(name))
 
 
 def _too_large(expected: str, found: str) -> VerisealError:

@@ -3,7 +3,7 @@
 On the launcher's path: imports nothing that the interpreter has not loaded already.
 """
 
-import os
+import posix
 import stat
 
 from veriseal.errors import VerisealError
@@ -26,6 +26,8 @@ def replace(path: str, data: "Iterable[bytes]") -> None:
 
     Every user's launcher reads the file, whatever the umask is.
     """
+    import os  # the boot steps have the time
+
     directory = os.path.dirname(path)
     os.makedirs(directory, exist_ok=True)
     os.chmod(directory, 0o755)  # noqa: S103
@@ -48,16 +50,18 @@ def open_trusted(path: str, what: str, *, missing: str, untrusted: str, remedy: 
     is what the file is called in the message.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        fd = posix.open(
+            path, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC | posix.O_NONBLOCK
+        )
     except FileNotFoundError:
         raise VerisealError(missing, f"there is no {what}", path=path, remedy=remedy) from None
     except OSError as error:
         problem = f"cannot be opened: {error.strerror}"
         raise VerisealError(untrusted, problem, path=path, remedy=remedy) from None
-    status = os.fstat(fd)
+    status = posix.fstat(fd)
     mode = stat.S_IMODE(status.st_mode)
     if not stat.S_ISREG(status.st_mode) or status.st_uid != 0 or mode & 0o022:
-        os.close(fd)
+        posix.close(fd)
         raise VerisealError(
             untrusted,
             f"others than root could have written the {what}",

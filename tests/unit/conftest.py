@@ -3,6 +3,7 @@
 import datetime
 import itertools
 import os
+import posix
 import shutil
 import struct
 from collections.abc import Callable, Iterator
@@ -206,7 +207,7 @@ def own_files_are_roots() -> Iterator[None]:
         return os.stat_result(fields)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fstat", as_root)
+        patch.setattr(posix, "fstat", as_root)
         yield
 
 

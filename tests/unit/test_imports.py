@@ -23,11 +23,12 @@ MODULES = {
 ALLOWED = {
     "errors": "",
     "digest": "errors",
+    "names": "",
     "closure": "errors digest",
-    "script": "errors",
+    "script": "errors names",
     "trusted": "errors",
     "report": "errors trusted",
-    "table": "errors digest trusted",
+    "table": "errors names digest trusted",
     "pem": "errors",
     "journal": "errors",
     "osrelease": "errors",
@@ -40,10 +41,10 @@ ALLOWED = {
     "certificate": "errors pem",
     "signature": "errors digest certificate",
     "manifest": "errors digest merkle closure pattern certificate signature",
-    "kernel": "errors digest",
+    "kernel": "errors names digest",
     "sitepackages": "",
     "tree": "errors digest merkle closure dump pattern pool certificate manifest kernel",
-    "launch": "errors digest trusted report table script journal sitepackages kernel",
+    "launch": "errors names digest trusted report table script journal sitepackages kernel",
     "boot": "errors digest closure trusted report table journal osrelease pattern policy voa pem "
     "certificate signature manifest tree kernel",
     "unit": "errors build",
@@ -103,9 +104,10 @@ def test_only_the_command_line_exits() -> None:
             assert used not in ("sys.exit", "SystemExit", "exit", "quit"), name
 
 
-HEAVY = "argparse asyncio cryptography ctypes.util dataclasses email enum functools importlib.util "
-HEAVY += "inspect json keyutils logging pathlib re shutil signal socket subprocess systemd "
-HEAVY += "tempfile threading tomllib traceback typing veriseal.boot veriseal.build veriseal.cli"
+HEAVY = "argparse array asyncio collections cryptography ctypes dataclasses email enum functools "
+HEAVY += "importlib.util inspect json keyutils logging os pathlib re shutil signal socket "
+HEAVY += "subprocess systemd tempfile threading tomllib traceback typing "
+HEAVY += "veriseal.boot veriseal.build veriseal.cli"
 
 
 def test_the_launcher_loads_little() -> None:

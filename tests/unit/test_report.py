@@ -1,6 +1,7 @@
 """The boot report: who may have written it, and what it must say."""
 
 import os
+import posix
 from pathlib import Path
 
 import pytest
@@ -122,7 +123,7 @@ def test_of_another_owner(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     report.write(GOOD, {}, path)
     fields = [*os.stat(path)]
     fields[4] = 1000
-    monkeypatch.setattr(os, "fstat", lambda _fd: os.stat_result(fields))
+    monkeypatch.setattr(posix, "fstat", lambda _fd: os.stat_result(fields))
     assert refused(path).reason == "report-not-trusted"
 
 

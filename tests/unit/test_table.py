@@ -1,6 +1,7 @@
 """The launch table: what was written is accepted, and nothing else, whatever became of the file."""
 
 import os
+import posix
 import re
 import struct
 from collections.abc import Iterator
@@ -212,7 +213,7 @@ def test_a_look_up_costs_the_same_in_every_table(
         reads.append(size)
         return real(fd, size, offset)
 
-    monkeypatch.setattr(os, "pread", counted)
+    monkeypatch.setattr(posix, "pread", counted)
     require(path, b"/usr/lib/file0", digest(0))
     assert len(reads) == 3
     assert sum(reads) < 1000
@@ -300,7 +301,7 @@ def test_writable_by_others(written: str, mode: int) -> None:
 def test_of_another_owner(written: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fields = [*os.stat(written)]
     fields[4] = 1000
-    monkeypatch.setattr(os, "fstat", lambda _fd: os.stat_result(fields))
+    monkeypatch.setattr(posix, "fstat", lambda _fd: os.stat_result(fields))
     assert refused(written).reason == "launch-table-not-trusted"
 
 
@@ -438,7 +439,7 @@ def test_damage_never_asks_for_more_memory_than_the_table_has(
         assert 0 <= size <= len(data)
         return real(fd, size, offset)
 
-    monkeypatch.setattr(os, "pread", limited)
+    monkeypatch.setattr(posix, "pread", limited)
     for number in range(20):
         assert outcome(written, b"/%d" % number, GONE) == "launch-table-damaged"
 
@@ -459,7 +460,7 @@ def test_memory_that_cannot_be_read(written: str, monkeypatch: pytest.MonkeyPatc
         def fail(*_arguments: object) -> bytes:
             raise OSError(5, "Input/output error")
 
-        monkeypatch.setattr(os, "pread", fail)
+        monkeypatch.setattr(posix, "pread", fail)
         with pytest.raises(VerisealError) as caught:
             opened.require(*ROWS[0])
     assert caught.value.reason == "launch-table-damaged"

@@ -6,9 +6,10 @@ Source: proc_pid_fd(5), proc_pid_fdinfo(5), proc_pid_mountinfo(5).
 """
 
 import errno
-import os
+import posix
 
 from veriseal.errors import VerisealError
+from veriseal.names import fsdecode
 
 WITH_VERITY = ("ext4", "btrfs", "f2fs")
 """Where the kernel itself answers for verity. FUSE lets a daemon answer, overlayfs cannot."""
@@ -27,7 +28,7 @@ def open_location(path: str | bytes) -> int:
     Raises VerisealError: ``not-found``, ``permission``, ``system-call``.
     """
     try:
-        return os.open(path, os.O_PATH | os.O_CLOEXEC)
+        return posix.open(path, posix.O_PATH | posix.O_CLOEXEC)
     except (ValueError, OSError) as error:
         raise not_opened(error, path) from None
 
@@ -37,12 +38,14 @@ def reopen(location: int) -> int:
 
     This is where the kernel checks a built-in signature. Raises OSError.
     """
-    return os.open(f"/proc/self/fd/{location}", os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY)
+    return posix.open(
+        f"/proc/self/fd/{location}", posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOCTTY
+    )
 
 
 def not_opened(error: ValueError | OSError, path: str | bytes) -> VerisealError:
     """What the failure to find ``path`` means: ``not-found``, ``permission``, ``system-call``."""
-    shown = os.fsdecode(path)
+    shown = fsdecode(path)
     if not isinstance(error, OSError):
         return VerisealError("not-found", "a NUL byte is in no path", path=shown, remedy=_NO_FILE)
     if error.errno in (errno.ENOENT, errno.ENOTDIR):
@@ -61,7 +64,7 @@ def name(fd: int, path: str) -> bytes:
     Raises VerisealError ``no-path``; ``path`` is for the message.
     """
     try:
-        return os.readlink(b"/proc/self/fd/%d" % fd)
+        return posix.readlink(b"/proc/self/fd/%d" % fd)
     except OSError as error:
         raise VerisealError(
             "no-path",
@@ -84,15 +87,15 @@ def filesystem(fd: int) -> str:
     _, found, rest = (b"\n" + _read(_MOUNTINFO)).partition(b"\n" + number + b" ")
     # Blanks in paths are escaped, so the first lone hyphen ends the optional fields.
     _, _, fields = rest.partition(b"\n")[0].partition(b" - ")
-    return os.fsdecode(fields.partition(b" ")[0]) if found else ""
+    return fsdecode(fields.partition(b" ")[0]) if found else ""
 
 
 def _read(path: str) -> bytes:
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     try:
         parts = []
-        while part := os.read(fd, _PART):
+        while part := posix.read(fd, _PART):
             parts.append(part)
         return b"".join(parts)
     finally:
-        os.close(fd)
+        posix.close(fd)

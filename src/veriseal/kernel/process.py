@@ -5,7 +5,7 @@ On the launcher's path.
 
 # Not `signal`: it imports enum, which takes longer than the rest of the launcher together.
 import _signal as signal
-import os
+import posix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,4 +35,4 @@ def execute(fd: int, argv: list[bytes], variables: dict[bytes, bytes]) -> "NoRet
     """
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-    os.execve(fd, argv, variables)  # noqa: S606  # no shell is the point
+    posix.execve(fd, argv, variables)  # noqa: S606  # no shell is the point

@@ -4,8 +4,6 @@ It is no latch: root can write 0 again. And it does not concern files without ve
 Source: fs/verity/signature.c. On the launcher's path.
 """
 
-import os
-
 from veriseal.errors import VerisealError
 
 REQUIRE_SIGNATURES = "/proc/sys/fs/verity/require_signatures"
@@ -34,6 +32,8 @@ def require_signatures() -> None:
 
 def no_builtin_signatures() -> VerisealError:
     """The error for a kernel without the feature, or for a process that cannot see /proc/sys."""
+    import os  # only for a refusal
+
     if not os.path.isdir("/proc/sys/kernel"):
         return VerisealError(
             "no-proc-sys",

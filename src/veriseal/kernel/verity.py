@@ -7,7 +7,7 @@ are those of architectures with asm-generic/ioctl.h, such as x86, arm64 and risc
 
 import errno
 import fcntl
-import os
+import posix
 import struct
 
 from veriseal.digest import MAX_SIGNATURE_SIZE, Algorithm, Digest, algorithm_by_number
@@ -103,7 +103,8 @@ _FAILURES: dict[int, tuple[str, str, str]] = {
 def failure(error: OSError, path: str | None) -> VerisealError:
     """What ``error``, from a system call on a verity file, means for its reader."""
     reason, problem, remedy = _FAILURES.get(
-        error.errno or 0, ("system-call", os.strerror(error.errno or 0), "See the kernel log: dmesg")
+        error.errno or 0,
+        ("system-call", posix.strerror(error.errno or 0), "See the kernel log: dmesg"),
     )
     return VerisealError(reason, problem, path=path, remedy=remedy)
 

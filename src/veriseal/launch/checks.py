@@ -26,19 +26,20 @@ What 12 has checked is opened once more, by the dynamic loader. Between the two 
 write in the directories of the release: root, see the README.
 """
 
-import os
+import posix
 import stat
 
 from veriseal import report, script, table, trusted
 from veriseal.digest import Digest
 from veriseal.errors import VerisealError
 from veriseal.kernel import descriptor, verity
+from veriseal.names import fsdecode, fsencode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from veriseal.table import Need
 
-_MEMBER = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+_MEMBER = posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOCTTY | posix.O_NONBLOCK
 _OWN_FILES = "Restore the release's own file; find out who changed it"
 
 
@@ -129,7 +130,7 @@ class Checks:
             header = _first_bytes(program.fd, path, script.HEADER_SIZE)
             found = script.interpreter(header, path)
             if found is None:
-                script.require_machine(header, os.uname().machine, path)
+                script.require_machine(header, posix.uname().machine, path)
             self.passed(path, "format", "ELF" if found is None else f"script for {found[0]}")
             if self._table is not None and place is not None:
                 self._closure(self._table.closure(place), path)
@@ -148,7 +149,7 @@ class Checks:
             except OSError as error:
                 raise verity.failure(error, path) from None
         finally:
-            os.close(location)
+            posix.close(location)
         # Again, on what is executed: whoever owns this mount namespace may have made up /proc.
         _require_regular(fd, path)
         self._require_known_filesystem(fd, path)
@@ -163,7 +164,7 @@ class Checks:
             if self._table is not None:
                 name = descriptor.name(fd, path)
                 place = self._table.require(name, digest)
-                self.passed(path, "place", os.fsdecode(name))
+                self.passed(path, "place", fsdecode(name))
         except VerisealError as error:
             error.digest = digest
             raise
@@ -189,17 +190,17 @@ class Checks:
         if self._table is None:
             return []
         names = self._table.programs_with(verity.raw_digest(digest))
-        return [os.fsdecode(name) for name in names]
+        return [fsdecode(name) for name in names]
 
     def member(self, name: bytes, expected: bytes) -> None:
         """Check what is at ``name``, see `table` for ``expected``. Raises VerisealError."""
-        path = os.fsdecode(name)
+        path = fsdecode(name)
         if expected == table.ABSENT:
             _require_absent(path)
             self.passed(path, "absent", "as in the release")
             return
         try:
-            fd = os.open(name, _MEMBER)
+            fd = posix.open(name, _MEMBER)
         except OSError as error:
             raise _member_not_opened(error, path) from None
         try:
@@ -215,7 +216,7 @@ class Checks:
                 verity.require_signature(fd, path)
             _first_bytes(fd, path, 1)
         finally:
-            os.close(fd)
+            posix.close(fd)
         self.passed(path, "closure", measured)
 
     def _member_differs(self, path: str, expected: bytes, measured: bytes) -> None:
@@ -230,7 +231,7 @@ class Checks:
         self._require_not_revoked(measured, path)
         if self._table is not None:
             wanted, found = verity.measured_digest(expected), verity.measured_digest(measured)
-            raise self._table.refusal(os.fsencode(path), wanted, found)
+            raise self._table.refusal(fsencode(path), wanted, found)
 
     def _require_not_revoked(self, digest: Digest | bytes, path: str) -> None:
         if not self._revoked:
@@ -246,7 +247,7 @@ class Checks:
             )
 
     def _require_known_filesystem(self, fd: int, path: str) -> None:
-        device = os.fstat(fd).st_dev
+        device = posix.fstat(fd).st_dev
         if device in self._devices:
             return
         try:
@@ -278,7 +279,7 @@ def _because(error: VerisealError, path: str, problem: str) -> VerisealError:
 
 
 def _require_regular(fd: int, path: str) -> None:
-    mode = os.fstat(fd).st_mode
+    mode = posix.fstat(fd).st_mode
     if not stat.S_ISREG(mode):
         kind = "a directory" if stat.S_ISDIR(mode) else "a special file"
         raise VerisealError(
@@ -293,7 +294,7 @@ def _require_regular(fd: int, path: str) -> None:
 
 def _require_absent(path: str) -> None:
     try:
-        os.close(os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC))
+        posix.close(posix.open(path, posix.O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC))
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
@@ -317,6 +318,6 @@ def _member_not_opened(error: OSError, path: str) -> VerisealError:
 
 def _first_bytes(fd: int, path: str, size: int) -> bytes:
     try:
-        return os.pread(fd, size, 0)
+        return posix.pread(fd, size, 0)
     except OSError as error:
         raise verity.failure(error, path) from None

@@ -3,12 +3,13 @@
 Exit status as of a shell: 126 refused, 127 not found; otherwise the program's own.
 """
 
-import os
+import posix
 import sys
 
 from veriseal.errors import VerisealError, printable
 from veriseal.kernel import process
 from veriseal.launch import checks, environment, ready
+from veriseal.names import fsencode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def main(arguments: list[str]) -> int:
         _say(f"veriseal exec: {error}\n{_USAGE}")
         return USAGE
     if options.help:
-        os.write(1, _USAGE.encode())
+        posix.write(1, _USAGE.encode())
         return 0
     path = options.program
     try:
@@ -98,7 +99,7 @@ def _explain(path: str) -> int:
     from veriseal.launch import explain
 
     explanation = explain.explain(path)
-    os.write(1, f"{explanation}\n".encode(errors="backslashreplace"))
+    posix.write(1, f"{explanation}\n".encode(errors="backslashreplace"))
     if explanation.error is None:
         return 0
     return NOT_FOUND if explanation.error.reason == "not-found" else REFUSED
@@ -115,16 +116,16 @@ def _require_isolated() -> None:
 
 def _become(program: checks.Program, arguments: list[str]) -> "NoReturn":
     """Replace this process. Raises VerisealError if the kernel refuses."""
-    argv = [os.fsencode(argument) for argument in arguments]
+    argv = [fsencode(argument) for argument in arguments]
     fd = program.fd
     if program.interpreter is not None:
         # As the kernel does it for fexecve(3), but with the interpreter that was checked.
         fd = program.interpreter.fd
-        head = [os.fsencode(program.interpreter.path)]
+        head = [fsencode(program.interpreter.path)]
         if program.argument is not None:
             head.append(program.argument)
         argv = [*head, b"/dev/fd/%d" % program.fd, *argv[1:]]
-        os.set_inheritable(program.fd, True)
+        posix.set_inheritable(program.fd, True)
     variables, removed = environment.clean(process.initial_environment())
     if removed:
         names = " ".join(removed)
@@ -161,7 +162,7 @@ def _refuse(path: str, error: VerisealError) -> int:
 
 def _say(text: str) -> None:
     try:
-        os.write(2, text.encode(errors="backslashreplace"))
+        posix.write(2, text.encode(errors="backslashreplace"))
     except OSError:
         pass  # closed; the journal has a refusal too
 
