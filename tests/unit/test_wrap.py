@@ -264,10 +264,10 @@ def test_drop_ins_of_all_directories_in_the_order_of_their_names(kiosk: Tree) ->
         ("a--.service", ["a--.service", "a-.service"]),
         ("-a.service", ["-a.service"]),
         ("a@b.service", ["a@b.service", "a@.service"]),
-        ("a-b@.service", ["a-b@.service", "a-@.service"]),
+        ("a-b@.service", ["a-b@.service", "a-.service"]),
         (
             "a-b@c-d.service",
-            ["a-b@c-d.service", "a-b@.service", "a-@.service", "a-@c-d.service", "a-@.service"],
+            ["a-b@c-d.service", "a-b@.service", "a-.service", "a-@c-d.service", "a-@.service"],
         ),
     ],
 )
@@ -277,14 +277,14 @@ def test_whose_drop_ins_count(name: str, directories: list[str]) -> None:
 
 def test_templates_and_instances(tree: Tree) -> None:
     tree.service("a-b@.service", "ExecStart=/t %i")
-    tree.put(f"{ETC}/a-@.service.d/1.conf", "[Service]\nExecStart=\nExecStart=/prefix\n")
+    tree.put(f"{ETC}/a-.service.d/1.conf", "[Service]\nExecStart=\nExecStart=/prefix\n")
     tree.put(f"{ETC}/a-b@x.service.d/2.conf", "[Service]\nExecStart=\nExecStart=/x\n")
     assert tree.starts("a-b@") == tree.starts("a-b@y") == [f"{V} /prefix"]
     assert tree.starts("a-b@x") == [f"{V} /x"]
     assert tree.plan("a-b@").path == f"/{ETC}/a-b@.service.d/{wrap.FILE}"
     assert tree.plan("a-b@y").path == f"/{ETC}/a-b@y.service.d/{wrap.FILE}"
     tree.service("a-b@z.service", "ExecStart=/z")
-    os.unlink(tree.top / ETC / "a-@.service.d/1.conf")
+    os.unlink(tree.top / ETC / "a-.service.d/1.conf")
     assert tree.starts("a-b@z") == [f"{V} /z"]
 
 
@@ -476,6 +476,7 @@ def test_a_drop_in_that_hides_ours(kiosk: Tree, cli: Cli) -> None:
         "InaccessiblePaths=-/run/veriseal/",
         "InaccessiblePaths=/mnt +/usr/lib/../bin",
         "InaccessibleDirectories=/proc",
+        "BindReadOnlyPaths=/srv/etc:/etc",
         "TemporaryFileSystem=/run:ro,size=1M",
         "TemporaryFileSystem=/",
         "BindPaths=/srv/run:/run",
@@ -506,7 +507,7 @@ def test_refused_settings(tree: Tree, line: str) -> None:
         "InaccessiblePaths=/home /root /usr/libexec /run/veriseal-other",
         "TemporaryFileSystem=/run\nBindReadOnlyPaths=/run/veriseal",
         "TemporaryFileSystem=/run /srv\nBindPaths=/run:/run:rbind",
-        "TemporaryFileSystem=/\nBindReadOnlyPaths=/usr /proc /run/veriseal",
+        "TemporaryFileSystem=/\nBindReadOnlyPaths=/usr /etc /proc /run/veriseal",
         "BindPaths=/srv/data:/var/lib/data",
         "NoExecPaths=/\nExecPaths=/usr /opt/kiosk",
         "NoExecPaths=/var /tmp",

@@ -8,11 +8,11 @@ from veriseal.unit.syntax import Assignment
 
 _SETS = {
     "@basic-io": "close lseek pread64 read write",
-    "@file-system": "access close fcntl fstat getdents64 newfstatat openat readlink",
+    "@file-system": "access close fcntl fstat getdents64 newfstatat open openat readlink",
     "@process": "execveat",
-    "@signal": "rt_sigaction",
+    "@signal": "rt_sigaction rt_sigprocmask",
 }
-_ALONE = "ioctl"
+_ALONE = "ioctl uname"
 """In no smaller set than @system-service."""
 NEEDED = frozenset(name for members in (*_SETS.values(), _ALONE) for name in members.split())
 """What the launcher and its interpreter call to run a program, besides @default: as x86-64 names

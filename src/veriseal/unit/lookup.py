@@ -201,11 +201,12 @@ def _drop_in_names(name: str) -> Iterator[str]:
         yield from _drop_in_names(template)
     if name == _TYPE:
         return
-    prefix, at, instance = name.removesuffix(SUFFIX).partition("@")
+    prefix, _, instance = name.removesuffix(SUFFIX).partition("@")
     # One dash at the end is not what is looked for.
     shorter = prefix.removesuffix("-").rpartition("-")[0]
     if shorter:
-        yield from _drop_in_names(f"{shorter}-{at}{instance}{SUFFIX}")
+        # A template's prefix is that of a plain unit, in systemd as well.
+        yield from _drop_in_names(f"{shorter}-{'@' * bool(instance)}{instance}{SUFFIX}")
 
 
 def _read(root: str, path: str) -> Part | None:

@@ -12,7 +12,10 @@ from veriseal.errors import VerisealError
 from veriseal.unit import command, filters, syntax
 from veriseal.unit.syntax import Assignment
 
-_SEEN = ("/run/veriseal", "/proc/sys", command.LAUNCHER, "/usr/bin/python3", "/usr/lib")
+_SEEN = (
+    *("/run/veriseal", "/proc/sys", "/etc/ld.so.cache"),
+    *(command.LAUNCHER, "/usr/bin/python3", "/usr/lib"),
+)
 """What the launcher must see as it is outside."""
 _EXECUTED = (command.LAUNCHER, "/usr/bin/python3", "/usr/lib")
 
