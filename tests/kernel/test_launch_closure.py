@@ -164,9 +164,9 @@ CHANGES: dict[str, tuple[Callable[[], object], str, str]] = {
     "no library": (unlink(NEW), "missing-file", LINK),
     "no link": (unlink(LINK), "missing-file", LINK),
     "no loader": (unlink(LOADER), "missing-file", LOADER),
-    "a fifo": (fifo, "no-filesystem-support", LINK),
-    "a directory": (directory, "no-verity", LINK),
-    "a device": (device, "no-filesystem-support", LINK),
+    "a fifo": (fifo, "not-a-regular-file", LINK),
+    "a directory": (directory, "not-a-regular-file", LINK),
+    "a device": (device, "not-a-regular-file", LINK),
     "a loop of links": (loop, "system-call", LINK),
 }
 
@@ -255,7 +255,8 @@ def test_its_own_name(made: Made) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [[], ["--argv0"], ["--argv0", "x"], ["--unknown", APP], ["--explain"], ["-x", APP]]
+    "words",
+    [[], ["--argv0"], ["--argv0", "x"], ["--argv0", "", APP], ["--unknown", APP], ["--explain"]],
 )
 def test_wrong_usage(made: Made, words: list[str]) -> None:
     done = helpers.run([helpers.VERISEAL, "exec", *words])

@@ -9,10 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veriseal import closure
+from veriseal import closure, table
+from veriseal.boot import verify
 from veriseal.closure import Member
 from veriseal.digest import SHA256, SHA512, Digest
 from veriseal.errors import VerisealError
+from veriseal.kernel import verity
+from veriseal.tree import check
 
 pytestmark = pytest.mark.unit
 
@@ -92,6 +95,27 @@ def test_what_is_not_understood_is_refused(name: str) -> None:
     assert (error.reason, error.path) == ("bad-closures", "c")
     assert str(error).isprintable()
     assert len(str(error)) < 2000
+
+
+def checked(rows: list[tuple[bytes, Digest]], *refused: Digest) -> check.Result:
+    return check.Result([], 0, 0, 0, 0, 0, 0, rows, set(refused), set())
+
+
+def test_the_launch_table_gets_what_was_accepted() -> None:
+    rows = [(b"/usr/lib/ld.so", ONE), (b"/usr/bin/a", TWO)]
+    made = verify._closures(CLOSURES, checked(rows))
+    good = [(LOADER.path, verity.raw_digest(ONE)), (PRELOAD.path, table.ABSENT)]
+    assert made[b"/usr/bin/a"] == good
+    assert made[b"/s"] == []
+    assert verify._closures(CLOSURES, checked(rows[1:]))[b"/usr/bin/a"] == [
+        (LOADER.path, table.REFUSED),
+        good[1],
+    ]
+
+
+def test_a_file_with_a_finding_is_refused_though_another_has_its_contents() -> None:
+    made = verify._closures(CLOSURES, checked([(b"/usr/lib/copy", ONE)], ONE))
+    assert made[b"/usr/bin/a"][0] == (LOADER.path, table.REFUSED)
 
 
 def test_what_could_not_be_read_again_is_not_written() -> None:

@@ -418,7 +418,8 @@ def test_mounts_in_a_tree(monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = Patterns(())
 
     def below_sysroot(*directories: bytes, root: str = "/sysroot") -> tuple[list[str], list[str]]:
-        seen = check.Result([], 0, 0, 0, 0, 0, 0, [], {b"/", b"/usr", b"/usr/bin", *directories})
+        listed = {b"/", b"/usr", b"/usr/bin", *directories}
+        seen = check.Result([], 0, 0, 0, 0, 0, 0, [], set(), listed)
         return verify.mounted_below(root, seen, nothing)
 
     assert below_sysroot(b"/a\xff") == (["/usr"], ["/a\udcff"])

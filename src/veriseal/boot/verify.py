@@ -137,16 +137,20 @@ def _verify_tree(settings: Policy, trust: source.Trust, state: State, step: Step
         "mounts": covered,
         "not_covered": beyond,
     }
-    return result, checked.rows, _closures(needed, checked.rows)
+    return result, checked.rows, _closures(needed, checked)
 
 
-def _closures(needed: closure.Closures, accepted: Rows) -> dict[bytes, list[tuple[bytes, bytes]]]:
+def _closures(
+    needed: closure.Closures, checked: check.Result
+) -> dict[bytes, list[tuple[bytes, bytes]]]:
     """What the launcher has to measure for each program, see `table`.
 
-    A file with a finding is none that the check accepted, wherever else its digest may belong.
+    A member is known by its digest, for links lead to it. So what should have had the digest of a
+    file with a finding is refused, wherever else the digest may belong.
     """
+    good = {digest for _, digest in checked.rows} - checked.refused
     measured: dict[Digest | None, bytes] = {None: table.ABSENT}
-    measured |= {digest: verity.raw_digest(digest) for _, digest in accepted}
+    measured |= {digest: verity.raw_digest(digest) for digest in good}
     return {
         program: [(path, measured.get(digest, table.REFUSED)) for path, digest in members]
         for program, members in needed.items()

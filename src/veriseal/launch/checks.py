@@ -33,7 +33,7 @@ from veriseal import report, script, table, trusted
 from veriseal.digest import Digest
 from veriseal.errors import VerisealError
 from veriseal.kernel import descriptor, verity
-from veriseal.names import fsdecode, fsencode
+from veriseal.names import fsdecode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -142,8 +142,7 @@ class Checks:
     def _file(self, path: str) -> "tuple[Program, table.Place | None]":
         location = descriptor.open_location(path)
         try:
-            _require_regular(location, path)
-            self._require_known_filesystem(location, path)
+            self._require_known(location, path)
             try:
                 fd = descriptor.reopen(location)
             except OSError as error:
@@ -151,8 +150,7 @@ class Checks:
         finally:
             posix.close(location)
         # Again, on what is executed: whoever owns this mount namespace may have made up /proc.
-        _require_regular(fd, path)
-        self._require_known_filesystem(fd, path)
+        self._require_known(fd, path)
         digest = verity.measure(fd, path)
         self.passed(path, "digest", digest)
         try:
@@ -196,7 +194,7 @@ class Checks:
         """Check what is at ``name``, see `table` for ``expected``. Raises VerisealError."""
         path = fsdecode(name)
         if expected == table.ABSENT:
-            _require_absent(path)
+            _require_absent(name)
             self.passed(path, "absent", "as in the release")
             return
         try:
@@ -204,14 +202,14 @@ class Checks:
         except OSError as error:
             raise _member_not_opened(error, path) from None
         try:
-            self._require_known_filesystem(fd, path)
+            self._require_known(fd, path)
             try:
                 measured = verity.measure_raw(fd)
             except OSError as error:
                 raise verity.failure(error, path) from None
-            if measured != expected:
-                self._member_differs(path, expected, measured)
             self._require_not_revoked(measured, path)
+            if measured != expected:
+                raise self._differs(name, expected, measured)
             if self._signature:
                 verity.require_signature(fd, path)
             _first_bytes(fd, path, 1)
@@ -219,19 +217,20 @@ class Checks:
             posix.close(fd)
         self.passed(path, "closure", measured)
 
-    def _member_differs(self, path: str, expected: bytes, measured: bytes) -> None:
+    def _differs(self, name: bytes, expected: bytes, measured: bytes) -> VerisealError:
+        path = fsdecode(name)
         if expected == table.REFUSED:
-            raise VerisealError(
+            return VerisealError(
                 "not-accepted",
                 "the boot check did not accept it",
                 path=path,
                 remedy="journalctl -b -t veriseal says why; restore the release's own file, "
                 "then boot again",
             )
-        self._require_not_revoked(measured, path)
+        wanted, found = verity.measured_digest(expected), verity.measured_digest(measured)
         if self._table is not None:
-            wanted, found = verity.measured_digest(expected), verity.measured_digest(measured)
-            raise self._table.refusal(fsencode(path), wanted, found)
+            return self._table.refusal(name, wanted, found)
+        return VerisealError("other-contents", "not as expected", path=path, remedy=_OWN_FILES)
 
     def _require_not_revoked(self, digest: Digest | bytes, path: str) -> None:
         if not self._revoked:
@@ -246,9 +245,11 @@ class Checks:
                 remedy="Put the file of a release in its place that does not have this defect",
             )
 
-    def _require_known_filesystem(self, fd: int, path: str) -> None:
-        device = posix.fstat(fd).st_dev
-        if device in self._devices:
+    def _require_known(self, fd: int, path: str) -> None:
+        """Return only for a regular file on a file system whose word counts."""
+        status = posix.fstat(fd)
+        _require_regular(status.st_mode, path)
+        if status.st_dev in self._devices:
             return
         try:
             name = descriptor.filesystem(fd)
@@ -268,7 +269,7 @@ class Checks:
                 found=name or "a mount that cannot be seen from here",
                 remedy="Run it from where it was installed, not from a copy, overlay or FUSE mount",
             )
-        self._devices.add(device)
+        self._devices.add(status.st_dev)
         self.passed(path, "file system", name)
 
 
@@ -278,23 +279,22 @@ def _because(error: VerisealError, path: str, problem: str) -> VerisealError:
     return VerisealError(error.reason, f"{problem}: {error}", path=path, remedy=remedy)
 
 
-def _require_regular(fd: int, path: str) -> None:
-    mode = posix.fstat(fd).st_mode
+def _require_regular(mode: int, path: str) -> None:
     if not stat.S_ISREG(mode):
         kind = "a directory" if stat.S_ISDIR(mode) else "a special file"
         raise VerisealError(
             "not-a-regular-file",
-            "not a program",
+            "not a regular file",
             path=path,
-            expected="a regular file",
             found=kind,
-            remedy="Give the path of the program itself",
+            remedy="Give the path of the program itself, or restore the release's own file",
         )
 
 
-def _require_absent(path: str) -> None:
+def _require_absent(name: bytes) -> None:
+    path = fsdecode(name)
     try:
-        posix.close(posix.open(path, posix.O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC))
+        posix.close(posix.open(name, posix.O_PATH | posix.O_NOFOLLOW | posix.O_CLOEXEC))
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:

@@ -85,7 +85,7 @@ class _Options:
                 self.help = True
             elif option == "--explain":
                 self.explain = True
-            elif option == "--argv0" and words:
+            elif option == "--argv0" and words and words[0]:
                 name, *words = words
             else:
                 raise ValueError(f"what is {printable(option)}?")

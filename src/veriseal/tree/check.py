@@ -32,6 +32,7 @@ class Result(NamedTuple):
             seconds are those of all processors together.
         not_looked_at: entries below directories that could not be opened.
         rows: path and digest of each regular file without a finding.
+        refused: digests that a regular file with a finding should have had.
         directories: that the list names.
     """
 
@@ -43,6 +44,7 @@ class Result(NamedTuple):
     hashed_seconds: float
     not_looked_at: int
     rows: list[tuple[bytes, Digest]]
+    refused: set[Digest]
     directories: set[bytes]
 
     def as_json(self) -> dict[str, object]:
@@ -98,10 +100,12 @@ def check(
     results += hidden.by_name(root, release.manifest, {*known, *_paths(listed)})
     results += hidden.complaints(complaints)
     rows = _rows(listed, known, unopened)
+    accepted = dict(rows)
+    refused = {digest for path, digest in listed.digests.items() if path not in accepted}
     missed = sum(len(listed.directories[path].entries) for path in unopened)
     measured, hashed, hashed_bytes = (int(one) for one in sums[:3])
     return Result(
-        results, total, measured, hashed, hashed_bytes, sums[3], missed, rows,
+        results, total, measured, hashed, hashed_bytes, sums[3], missed, rows, refused,
         set(listed.directories),
     )  # fmt: skip
 
