@@ -4,13 +4,14 @@
 PYTHON ?= /usr/bin/python3
 VENV := .venv
 READY := $(VENV)/ready
+FUZZER := $(VENV)/fuzzer
 KERNEL ?= debian13
 DESTDIR ?=
 ROOT := $(abspath $(DESTDIR))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup packages test lint unit kernel boot demo bench guest install clean
+.PHONY: help setup packages test lint unit budget fuzz kernel boot demo bench guest install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,7 +28,13 @@ $(READY): pyproject.toml | packages
 	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-test: lint unit kernel boot ## everything: lint, unit, kernel (KERNEL=), boot
+$(FUZZER): $(READY)
+	@echo "setup: adding the fuzzer to $(VENV)"
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[dev,fuzz]' \
+		|| { echo "setup: no fuzzer for this Python; other tests: make lint unit kernel boot" >&2; exit 1; }
+	@touch $@
+
+test: lint unit budget kernel boot ## everything: lint, unit, budget, kernel (KERNEL=), boot
 
 lint: setup ## ruff, mypy and shellcheck
 	@echo "lint: ruff, mypy, shellcheck"
@@ -40,6 +47,13 @@ lint: setup ## ruff, mypy and shellcheck
 unit: setup ## tests that need no privilege
 	@echo "unit: pytest on this machine"
 	@$(VENV)/bin/pytest -m unit $(ARGS)
+
+budget: setup $(FUZZER) ## coverage-guided fuzzing, a fixed number of runs
+	@echo "budget: atheris on this machine"
+	@$(VENV)/bin/python -m tests.fuzz --budget $(ARGS)
+
+fuzz: setup $(FUZZER) ## the same for ten minutes (ARGS="--target X --seconds N --input FILE")
+	@$(VENV)/bin/python -m tests.fuzz $(ARGS)
 
 kernel: setup ## tests on a real kernel, in the guest (KERNEL=debian13|debian12|backports)
 	@echo "kernel: pytest in the guest"

@@ -133,12 +133,13 @@ def _regex(component: str) -> bytes:
             at = end + 1
         else:
             chunks[-1] += re.escape(byte)
-    if len(chunks) == 1:
-        return bytes(chunks[0])
+    first, *others = map(bytes, chunks)
+    if not others:
+        return first
     # The first place where a chunk fits is as good as any later one. Without `(?>` all would be
     # tried, and all combinations of them.
-    middle = (b"(?>[^/]*?%b)" % one for one in chunks[1:-1] if one)
-    return b"%b%b[^/]*%b" % (chunks[0], b"".join(middle), chunks[-1])
+    middle = (b"(?>[^/]*?%b)" % one for one in others[:-1] if one)
+    return b"%b%b[^/]*%b" % (first, b"".join(middle), others[-1])
 
 
 def _bracket(inside: bytes) -> bytes:

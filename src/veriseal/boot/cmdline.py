@@ -15,6 +15,8 @@ _NAMES = ("composefs", "composefs.digest")
 _DEPLOYMENT = "ostree"
 _PREPARE_ROOT = "ostree.prepare-root.composefs"
 _SPACES = " \t\n\v\f\r"
+# The last quote may be left open.
+_WORD = re.compile(rf'(?:[^{_SPACES}"]++|"[^"]*+"?+)++')
 _HEX = "[0-9a-f]{64}|[0-9a-f]{128}"
 # composefs.digest= may say which format, hash and block size (its logarithm) are meant.
 _VALUE = re.compile(rf"(?:v[0-9]-(sha256|sha512)-12:)?({_HEX})")
@@ -85,15 +87,7 @@ def _by_spaces(cmdline: str) -> list[tuple[str, str]]:
 
 def _words(cmdline: str) -> list[str]:
     """The words of a kernel command line, with their quotes."""
-    words = [""]
-    quoted = False
-    for character in cmdline:
-        quoted ^= character == '"'
-        if character in _SPACES and not quoted:
-            words.append("")
-        else:
-            words[-1] += character
-    return [word for word in words if word]
+    return _WORD.findall(cmdline)
 
 
 def _parameter(word: str) -> tuple[str, str]:
