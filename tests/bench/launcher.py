@@ -81,6 +81,7 @@ def rows(answer: Mapping[str, Any]) -> list[Row]:
 def _steps(steps: Sequence[Mapping[str, float]], own: Sequence[float]) -> list[str]:
     """Where the launcher's own time goes."""
     part = {name: statistics.median([one[name] for one in steps]) for name in steps[0]}
+    rest = _less(own, [sum(one.values()) for one in steps])
     lines = [
         (part["python"], "start of python -IS"),
         (part["imports"], "imports"),
@@ -89,7 +90,10 @@ def _steps(steps: Sequence[Mapping[str, float]], own: Sequence[float]) -> list[s
         (part["program"], "the program, and its row in the table"),
         (part["members"], "all that it needs"),
         (part["environment"], "its environment"),
-        (statistics.median(own) - sum(part.values()), "the rest: the end of python in exec"),
+        (
+            statistics.median(rest),
+            "the rest: exec, less the start of a process, which the program alone has too",
+        ),
     ]
     return [f"{duration(seconds):>8}  {text}" for seconds, text in lines]
 

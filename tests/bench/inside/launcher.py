@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from veriseal.digest import SHA256, Digest
 from veriseal.kernel import verity
 from veriseal.report import State
 
-from ..timing import ENVIRONMENT, TimingError, in_turn, seconds
+from ..timing import ENVIRONMENT, Measure, TimingError, in_turn, seconds
 from . import common
 
 DISK = "/dev/disk/by-id/virtio-bench"
@@ -43,24 +43,32 @@ def main(rounds: str, cold_rounds: str) -> None:
     closures = {path.name: _closure(path) for path in BIN.iterdir() if path.name != "native"}
     _play_boot_check(closures)
     many = str(BIN / "with-50")
-    start = {
-        "launched": (*EXEC, many),
-        "python": common.START_PYTHON,
-        "direct": (many,),
-        "native": (str(BIN / "native"), many),
+    steps: list[dict[str, float]] = []
+
+    def take_steps() -> float:
+        steps.append(_steps(many))
+        return sum(steps[-1].values())
+
+    start: dict[str, Measure] = {
+        "launched": partial(seconds, (*EXEC, many)),
+        "python": partial(seconds, common.START_PYTHON),
+        "direct": partial(seconds, (many,)),
+        "native": partial(seconds, (str(BIN / "native"), many)),
+        "steps": take_steps,
     }
     sizes = {
         f"{kind}{size}": (*EXEC, str(BIN / f"{kind}{size}"))
         for size in ("small", "large")
         for kind in ("", "needs-")
     }
-    print(json.dumps({
-        "start": _times(start, rounds),
-        "steps": [_steps(many) for _ in range(int(rounds))],
-        "counts": {len(closures[name]): _against_direct(name, rounds) for name in WITH},
-        "warm": _times(sizes, rounds),
-        "cold": _times(sizes, cold_rounds, _cold),
-    }))  # fmt: skip
+    answer = {
+        "start": _in_turn(start, rounds),
+        "counts": _counts({name: len(closures[name]) for name in WITH}, rounds),
+        "warm": _in_turn({name: partial(seconds, sizes[name]) for name in sizes}, rounds),
+        "cold": _in_turn({name: partial(_cold, sizes[name]) for name in sizes}, cold_rounds),
+    }
+    # The first round is not among the times either.
+    print(json.dumps({**answer, "steps": steps[1:]}))
 
 
 def _closure(program: Path) -> list[tuple[bytes, bytes]]:
@@ -88,18 +96,22 @@ def _measured(path: Path) -> Digest:
         return verity.measure(file.fileno(), str(path))
 
 
-def _times(
-    programs: Mapping[str, Sequence[str]],
-    rounds: str,
-    measure: Callable[[Sequence[str]], float] = seconds,
-) -> dict[str, list[float]]:
-    times = in_turn([partial(measure, argv) for argv in programs.values()], int(rounds))
-    return dict(zip(programs, times, strict=True))
+def _in_turn(measures: Mapping[str, Measure], rounds: str) -> dict[str, list[float]]:
+    return dict(zip(measures, in_turn(list(measures.values()), int(rounds)), strict=True))
 
 
-def _against_direct(name: str, rounds: str) -> dict[str, list[float]]:
-    program = str(BIN / name)
-    return _times({"launched": (*EXEC, program), "direct": (program,)}, rounds)
+def _counts(names: Mapping[str, int], rounds: str) -> dict[int, dict[str, list[float]]]:
+    """By the number of files that are checked: through the launcher and directly."""
+    ways: dict[str, Sequence[str]] = {"launched": EXEC, "direct": ()}
+    times = _in_turn(
+        {
+            f"{way} {name}": partial(seconds, (*words, str(BIN / name)))
+            for name in names
+            for way, words in ways.items()
+        },
+        rounds,
+    )
+    return {count: {way: times[f"{way} {name}"] for way in ways} for name, count in names.items()}
 
 
 def _cold(argv: Sequence[str]) -> float:
