@@ -11,7 +11,7 @@ ROOT := $(abspath $(DESTDIR))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup packages test lint unit budget fuzz kernel boot demo bench guest install clean
+.PHONY: help setup packages test lint unit budget fuzz kernel boot demo attacks bench guest install clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,9 @@ boot: setup ## tests that boot a whole appliance
 
 demo: setup ## build, break and boot an appliance
 	@$(VENV)/bin/python -m tests.boot.demo $(ARGS)
+
+attacks: setup ## write tests/ATTACKS.md from the table of attacks
+	@$(VENV)/bin/python -m tests.boot.attacks_doc
 
 bench: setup ## what digests, checks and the launcher cost
 	@$(VENV)/bin/python -m tests.bench $(ARGS)
