@@ -56,7 +56,8 @@ def interpreter(header: bytes, path: str) -> tuple[str, bytes | None] | None:
     # A NUL ends the line for the kernel; nobody writes one in good faith.
     if b"\0" in line:
         raise _bad(path, "the #! line holds a NUL byte")
-    name, argument = _split(line, bool(newline))
+    # At its last byte the kernel's buffer ends a line as a newline does.
+    name, argument = _split(line, bool(newline) or len(header) == HEADER_SIZE - 1)
     if not name.startswith(b"/"):
         # The kernel would look it up below the caller's working directory.
         raise _bad(path, "the interpreter is not an absolute path", name)

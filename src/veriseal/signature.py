@@ -119,10 +119,13 @@ def inspect(der: bytes, path: str | None = None) -> SignatureInfo:
         if outer["content_type"].native != "signed_data":
             raise _malformed(path, "signed data", outer["content_type"].native)
         return _signer_of(outer["content"], path)
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        raise _malformed(path, "PKCS#7 signed data in DER", str(error).split("\n")[0]) from None
+    except VerisealError:
+        raise
     except RecursionError:
         raise _malformed(path, "PKCS#7 signed data in DER", "deep nesting") from None
+    except Exception as error:
+        # asn1crypto raises whatever comes up: ValueError, IndexError, AttributeError...
+        raise _malformed(path, "PKCS#7 signed data in DER", str(error).split("\n")[0]) from None
 
 
 def verify(der: bytes, digest: Digest, certificate: Certificate, path: str | None = None) -> None:

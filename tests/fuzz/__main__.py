@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -111,31 +112,25 @@ def _module(name: str, *arguments: str, check: bool = False) -> subprocess.Compl
 
 def _fuzz(target: Target, corpus: Path | None, seconds: int | None) -> Outcome:
     """Fuzz one target for ``seconds``, beginning with ``corpus``; or the fixed budget."""
-    directory = BUILD / "run" / target.name
-    crashes = BUILD / "crashes" / target.name
-    for one in filter(None, (directory, crashes, corpus)):
-        one.mkdir(parents=True, exist_ok=True)
-    for old in directory.iterdir():
-        old.unlink()
-    for number, seed in enumerate(target.seeds()):
-        (directory / f"seed-{number}").write_bytes(seed)
-    words = BUILD / "run" / f"{target.name}.dict"
-    # libFuzzer takes no empty one.
-    words.write_text("".join(f'"{_escaped(token)}"\n' for token in (*target.tokens, b"\0")))
     limits = [f"-runs={target.runs}", "-seed=1", "-max_len=8192"]
     if seconds is not None:
         limits = [f"-max_total_time={seconds}", "-max_len=65536"]
-    directories = [str(one) for one in (corpus, directory) if one is not None]
-    own = (f"-artifact_prefix={crashes}/", f"-dict={words}")
+    crashes = BUILD / "crashes" / target.name
+    for kept in filter(None, (crashes, corpus)):
+        kept.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    done = _module(
-        "guided",
-        ":".join((target.name, *target.below.split())),
-        *directories,
-        *limits,
-        *LIMITS,
-        *own,
-    )
+    with tempfile.TemporaryDirectory(prefix="veriseal-fuzz.") as temporary:
+        seeds, words = Path(temporary, "seeds"), Path(temporary, "words")
+        seeds.mkdir()
+        for number, seed in enumerate(target.seeds()):
+            (seeds / f"{number}").write_bytes(seed)
+        # libFuzzer takes no empty one.
+        words.write_text("".join(f'"{_escaped(token)}"\n' for token in (*target.tokens, b"\0")))
+        # New inputs are kept in the first directory.
+        directories = [str(one) for one in (corpus, seeds) if one is not None]
+        own = (f"-artifact_prefix={crashes}/", f"-dict={words}")
+        name = ":".join((target.name, *target.below.split()))
+        done = _module("guided", name, *directories, *limits, *LIMITS, *own)
     took = time.monotonic() - started
     numbers = re.findall(r"^#(\d+)\s.*cov: (\d+) ft: (\d+)", done.stdout, re.MULTILINE)
     runs, blocks, features = numbers[-1] if numbers else ("0", "0", "0")
@@ -156,4 +151,5 @@ def _escaped(token: bytes) -> str:
     return "".join(f"\\x{byte:02x}" for byte in token[:64])
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -48,7 +48,7 @@ def mounts(data: bytes) -> None:
         assert {"ro", "verity=require"} <= set(root.super_options)
         assert not any(one.startswith(("upperdir", "workdir")) for one in root.super_options)
         inside = {mount.point for mount in table.beneath(found, root)}
-        assert not any(one.startswith(("/usr", "/etc")) for one in inside)
+        assert not any(f"{one}/".startswith(("/usr/", "/etc/")) for one in inside)
 
 
 def certificate_names(data: bytes) -> None:

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from veriseal import certificate, osrelease, policy, script, voa
-from veriseal.boot import seal
+from veriseal import certificate, osrelease, policy, script, signature, voa
+from veriseal.boot import cmdline, seal
 from veriseal.build import keys
+from veriseal.digest import SHA256, Digest
 from veriseal.errors import VerisealError
-from veriseal.kernel import keyring
+from veriseal.kernel import keyring, mounts
 from veriseal.pattern import Patterns
 
 pytestmark = pytest.mark.unit
@@ -38,6 +39,19 @@ def test_a_setting_with_more_digits_than_python_converts(number: str) -> None:
 def test_a_forged_line_with_a_serial_that_no_key_has(serial: str) -> None:
     line = f"{serial} I------     1 perm 1f0b0000     0     0 keyring   .fs-verity: empty\n"
     assert keyring.parse_proc_keys_line(line, "keyring", ".fs-verity") is None
+
+
+def test_mounts_that_go_round_in_a_circle() -> None:
+    line = b"%d %d 0:2 / / rw - overlay x rw\n"
+    lines = [line % ids for ids in ((1, 0), (2, 1), (1, 2))]
+    refused(lambda: mounts.at(mounts.parse(lines), "/"), "bad-mountinfo")
+
+
+def test_a_command_line_of_one_long_word_is_read_quickly() -> None:
+    started = time.process_time()
+    assert cmdline.image("a" * 2_000_000) is None
+    assert cmdline.image('"' + "a " * 1_000_000) is None
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize("tag", [6, 83])
@@ -79,12 +93,31 @@ def test_an_os_release_that_leads_out_of_the_directory_of_certificates(
 
 @pytest.mark.parametrize(
     ("line", "argument"),
-    [(b"#!/bin/sh ", b""), (b"#!/bin/sh -e \t", b"-e \t"), (b"#!/bin/sh \n", None)],
+    [
+        (b"#!/bin/sh ", b""),
+        (b"#!/bin/sh -e \t", b"-e \t"),
+        (b"#!/bin/sh \n", None),
+        # Here the kernel's buffer is full.
+        (b"#!/bin/sh".ljust(254), b""),
+        (b"#!/bin/sh".ljust(255), None),
+    ],
 )
 def test_blanks_at_the_end_of_a_hash_bang_line_without_newline(
     line: bytes, argument: bytes | None
 ) -> None:
     assert script.interpreter(line, "/script") == ("/bin/sh", argument)
+
+
+def test_a_signature_with_a_bit_string_that_lacks_its_first_byte(
+    certify: Callable[..., bytes], rsa_key: Any
+) -> None:
+    signer = certificate.load(certify(rsa_key), "x.pem")
+    der = signature.make(Digest(SHA256, bytes(32)), rsa_key, signer)
+    # Of the hash algorithm, in place of NULL.
+    sha256 = bytes.fromhex("0609608648016503040201")
+    assert sha256 + b"\5\0" in der
+    changed = der.replace(sha256 + b"\5\0", sha256 + b"\3\0")
+    refused(lambda: signature.inspect(changed), "malformed-signature")
 
 
 @pytest.mark.parametrize("number", [float("inf"), float("-inf"), float("nan")])

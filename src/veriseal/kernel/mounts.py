@@ -49,7 +49,11 @@ def read(path: str = MOUNTINFO) -> list[Mount]:
 
 def parse(lines: Iterable[bytes]) -> list[Mount]:
     """Each line as a `Mount`, in their order. Raises VerisealError ``bad-mountinfo``."""
-    return [_parse_line(line.removesuffix(b"\n")) for line in lines]
+    mounts = [_parse_line(line.removesuffix(b"\n")) for line in lines]
+    # `at` goes from parent to child, and ends because each has one parent.
+    if len({mount.id for mount in mounts}) != len(mounts):
+        raise VerisealError("bad-mountinfo", "two mounts have the same number")
+    return mounts
 
 
 def _parse_line(line: bytes) -> Mount:
