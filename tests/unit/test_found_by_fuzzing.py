@@ -113,10 +113,10 @@ def test_a_signature_with_a_bit_string_that_lacks_its_first_byte(
 ) -> None:
     signer = certificate.load(certify(rsa_key), "x.pem")
     der = signature.make(Digest(SHA256, bytes(32)), rsa_key, signer)
-    # Of the hash algorithm, in place of NULL.
     sha256 = bytes.fromhex("0609608648016503040201")
     assert sha256 + b"\5\0" in der
-    changed = der.replace(sha256 + b"\5\0", sha256 + b"\3\0")
+    # An algorithm that nobody knows, with parameters of any type.
+    changed = der.replace(sha256 + b"\5\0", sha256[:-1] + b"\x65\3\0")
     refused(lambda: signature.inspect(changed), "malformed-signature")
 
 
