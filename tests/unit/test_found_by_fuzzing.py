@@ -17,6 +17,7 @@ from veriseal.digest import SHA256, Digest
 from veriseal.errors import VerisealError
 from veriseal.kernel import keyring, mounts
 from veriseal.pattern import Patterns
+from veriseal.unit import syntax
 
 pytestmark = pytest.mark.unit
 
@@ -39,6 +40,13 @@ def test_a_setting_with_more_digits_than_python_converts(number: str) -> None:
 def test_a_forged_line_with_a_serial_that_no_key_has(serial: str) -> None:
     line = f"{serial} I------     1 perm 1f0b0000     0     0 keyring   .fs-verity: empty\n"
     assert keyring.parse_proc_keys_line(line, "keyring", ".fs-verity") is None
+
+
+def test_a_unit_of_a_hundred_thousand_continued_lines_is_read_quickly() -> None:
+    started = time.process_time()
+    (found,) = syntax.parse(b"[Service]\nExecStart=a" + b"\\\n" * 250_000 + b"b\n", "unit")
+    assert found.value == "a" + " " * 250_000 + "b"
+    assert time.process_time() - started < 1
 
 
 def test_mounts_that_go_round_in_a_circle() -> None:

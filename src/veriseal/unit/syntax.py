@@ -80,19 +80,18 @@ def _decode(data: bytes, path: str) -> str:
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
     """Number and text of each line, continuations joined. A comment between does not end one."""
-    joined = ""
+    parts: list[str] = []
     number = 0
     for number, line in enumerate(text.split("\n"), 1):
         if line.lstrip(BLANK)[:1] in tuple(_COMMENT):
             continue
-        joined += line
-        if _ends_escaped(joined):
-            joined = joined[:-1] + " "
+        if _ends_escaped(line):
+            parts.append(line[:-1] + " ")
             continue
-        yield number, joined
-        joined = ""
-    if joined:
-        yield number, joined
+        yield number, "".join((*parts, line))
+        parts.clear()
+    if parts:
+        yield number, "".join(parts)
 
 
 def _ends_escaped(line: str) -> bool:
