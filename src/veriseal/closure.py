@@ -69,7 +69,7 @@ def serialize(closures: Mapping[bytes, Sequence[Member]]) -> bytes:
             "the closures are too large to be read again",
             expected=f"at most {MAX_SIZE} bytes, {MAX_MEMBERS} files a program",
             found=f"{len(data)} bytes, {most} files",
-            remedy="Name the programs that the launcher starts in build.programs",
+            remedy="Name the programs that are started in build.programs, and less in loads",
         )
     return data
 

@@ -124,3 +124,4 @@ def test_what_could_not_be_read_again_is_not_written() -> None:
         closure.serialize({b"/p": many})
     assert caught.value.reason == "too-large"
     assert os.fsdecode(b"4097") in str(caught.value)
+    assert "loads" in str(caught.value.remedy)
