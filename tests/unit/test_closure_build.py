@@ -265,12 +265,17 @@ class TestSearch:
         tree.library("/usr/lib/liba.so")
         assert tree.needs("/usr/bin/x") == ["/lib/liba.so"]
 
-    def test_default_directories_in_order(self, tree: Tree) -> None:
+    def test_default_directories_all_count(self, tree: Tree) -> None:
+        """A loader searches some of them; each file is named once, with what it needs."""
         tree.program("/usr/bin/x", *needed("liba.so"))
+        wanted: list[str] = []
         for directory in ("/usr/lib", "/usr/lib64", LIB):
             tree.library(f"{directory}/liba.so")
-            shown = directory.removeprefix("/usr")
-            assert tree.needs("/usr/bin/x") == [f"{shown}/liba.so"]
+            wanted.insert(0, f"{directory.removeprefix('/usr')}/liba.so")
+            assert tree.needs("/usr/bin/x") == wanted
+        tree.library("/usr/lib/liba.so", *needed("libb.so"))
+        tree.library("/usr/lib64/libb.so")
+        assert tree.needs("/usr/bin/x") == [*wanted, "/lib64/libb.so"]
 
     def test_without_default_directories(self, tree: Tree) -> None:
         tree.program("/usr/bin/x", *needed("liba.so"), runpath("/opt"), flags_1=0x800)
@@ -281,24 +286,42 @@ class TestSearch:
         write_cache(tree, ("liba.so", "/opt/elsewhere/liba.so", 0))
         tree.library("/opt/elsewhere/liba.so")
         assert tree.needs("/usr/bin/x") == ["/opt/elsewhere/liba.so"]
+        # Not every loader takes /lib64 for one of its own.
+        tree.library("/usr/lib64/liba.so")
+        write_cache(
+            tree, ("liba.so", "/lib64/liba.so", 0), ("liba.so", "/opt/elsewhere/liba.so", 0)
+        )
+        assert tree.needs("/usr/bin/x") == ["/lib64/liba.so", "/opt/elsewhere/liba.so"]
 
     def test_the_cache(self, tree: Tree) -> None:
-        tree.program("/usr/bin/x", *needed("liba.so", "libb.so", "libc.so", "libd.so"))
+        tree.program("/usr/bin/x", *needed("liba.so", "libb.so", "libc.so"))
         for path in ("/opt/liba.so", f"{LIB}/liba.so", f"{LIB}/libb.so", "/opt/libc.so"):
             tree.library(path)
-        tree.library("/opt/libd.so", bits=32, machine=3)
-        tree.library(f"{LIB}/libd.so")
         write_cache(
             tree,
             ("liba.so", "/opt/liba.so", 0),
-            ("libb.so", "/opt/gone/libb.so", 0),
+            ("libb.so", "/opt/gone/libb.so", 0, 3),
             ("libc.so", "/opt/32/libc.so", 0, 3),
             ("libc.so", "/opt/libc.so", 0),
-            ("libd.so", "/opt/libd.so", 0),
+            ("libc.so", "/opt/later/libc.so", 0, 3),
+            ("libz.so", "/opt/nobody/needs/libz.so", 0),
         )
-        lib = "/lib/x86_64-linux-gnu"
-        wanted = ["/opt/liba.so", f"{lib}/libb.so", "/opt/libc.so", f"{lib}/libd.so"]
+        wanted = ["/opt/liba.so", "/lib/x86_64-linux-gnu/libb.so", "/opt/libc.so"]
         assert tree.needs("/usr/bin/x") == wanted
+
+    def test_of_all_kinds_of_entries_the_first_count(self, tree: Tree) -> None:
+        """Which of them a loader for 32-bit Arm takes, its ELF header does not say."""
+        options: dict[str, Any] = {"bits": 32, "machine": 40}
+        for path in ("/usr/lib/ld-linux.so.3", "/opt/soft/liba.so", "/opt/hard/liba.so"):
+            tree.library(path, **options)
+        data = tree.make(*needed("liba.so"), interpreter=b"/lib/ld-linux.so.3", **options)
+        tree.write("/usr/bin/x", data, 0o755)
+        rows = (("soft", 0xB03), ("hard", 0x903), ("soft", 0x903))
+        write_cache(tree, *(("liba.so", f"/opt/{name}/liba.so", 0, kind) for name, kind in rows))
+        made, errors = tree.build()
+        assert errors == []
+        names = {member.path.decode() for member in made[b"/usr/bin/x"]}
+        assert names >= {"/opt/soft/liba.so", "/opt/hard/liba.so"}
 
     def test_runpath_comes_before_the_cache(self, tree: Tree) -> None:
         tree.program("/usr/bin/x", *needed("liba.so"), runpath("/opt/run"))
@@ -320,7 +343,6 @@ class TestSearch:
         write_cache(
             tree,
             ("libb.so", f"{LIB}/glibc-hwcaps/x86-64-v3/libb.so", 1 << 62),
-            ("libb.so", f"{LIB}/glibc-hwcaps/gone/libb.so", 1 << 62 | 1),
             ("libb.so", f"{LIB}/libb.so", 0),
         )
         assert tree.needs("/usr/bin/x") == [
@@ -338,26 +360,57 @@ class TestSearch:
         tree.library(f"{LIB}/glibc-hwcaps/x86-64-v2/liba.so")
         tree.error("library-missing")
 
-    def test_filters_and_auditors(self, tree: Tree) -> None:
-        tree.program(
-            "/usr/bin/x",
-            *needed("liba.so"),
-            ("audit", b"one.so:/opt/two.so"),
-            ("depaudit", b"three.so"),
-            rpath("/opt"),
+    def test_directories_by_processor_of_an_earlier_glibc(self, tree: Tree) -> None:
+        """One below another, in any order; what links give two names has one."""
+        tree.program("/usr/bin/x", *needed("liba.so"), runpath("/opt"))
+        for below in ("", "tls/", "haswell/avx512_1/", "x86_64/haswell/", "others/", "x86_64/no/"):
+            tree.library(f"/opt/{below}liba.so")
+        tree.host("/opt/tls/x86_64").symlink_to("../x86_64")
+        tree.host("/opt/haswell/tls").symlink_to(".")
+        assert tree.needs("/usr/bin/x") == [
+            *("/opt/tls/liba.so", "/opt/haswell/avx512_1/liba.so", "/opt/x86_64/haswell/liba.so"),
+            "/opt/liba.so",
+        ]
+
+    def test_variants_by_links(self, tree: Tree) -> None:
+        tree.program("/usr/bin/x", *needed("liba.so"), runpath("/opt/lib"))
+        tree.library("/opt/lib/liba.so")
+        tree.library("/opt/hw/x86-64-v2/liba.so")
+        tree.library("/opt/v3/liba.so")
+        tree.host("/opt/lib/glibc-hwcaps").symlink_to("../hw")
+        tree.host("/opt/hw/x86-64-v3").symlink_to("../v3")
+        hwcaps = "/opt/lib/glibc-hwcaps"
+        assert tree.needs("/usr/bin/x") == [
+            *(f"{hwcaps}/x86-64-v2/liba.so", f"{hwcaps}/x86-64-v3/liba.so", "/opt/lib/liba.so"),
+        ]
+
+    def test_what_only_a_variant_brings_hides_nothing(self, tree: Tree) -> None:
+        """Neither its SONAME, nor what it needs: on other processors that is looked for."""
+        tree.program("/usr/bin/x", *needed("liba.so", "libb.so"), runpath("/opt"))
+        v4 = "/opt/glibc-hwcaps/x86-64-v4"
+        tree.library("/opt/liba.so")
+        tree.library(
+            f"{v4}/liba.so", ("soname", b"libb.so"), *needed("libc.so"), runpath("/opt/v4")
         )
+        tree.library("/opt/libb.so", *needed("libc.so"), runpath("/opt"))
+        for path in ("/opt/v4/libc.so", "/opt/libc.so"):
+            tree.library(path)
+        assert tree.needs("/usr/bin/x") == [
+            *(f"{v4}/liba.so", "/opt/liba.so", "/opt/libb.so", "/opt/v4/libc.so", "/opt/libc.so"),
+        ]
+        # A name that all of them have is known on each processor.
+        tree.library("/opt/liba.so", ("soname", b"libb.so"))
+        assert "/opt/libb.so" not in tree.needs("/usr/bin/x")
+
+    def test_filters(self, tree: Tree) -> None:
+        tree.program("/usr/bin/x", *needed("liba.so"), rpath("/opt"))
         tree.library(
             f"{LIB}/liba.so", ("filter", b"f.so"), ("auxiliary", b"x.so"), ("auxiliary", b"no.so")
         )
-        for name in ("one", "three", "f", "x"):
+        for name in ("f", "x"):
             tree.library(f"{LIB}/{name}.so")
-        # An auditor has a namespace of its own, in which nothing is loaded yet.
-        tree.library("/opt/two.so", *needed("liba.so"))
         lib = "/lib/x86_64-linux-gnu"
-        assert tree.needs("/usr/bin/x") == [
-            *(f"{lib}/one.so", "/opt/two.so"),
-            *(f"{lib}/liba.so", f"{lib}/f.so", f"{lib}/x.so", f"{lib}/three.so"),
-        ]
+        assert tree.needs("/usr/bin/x") == [f"{lib}/liba.so", f"{lib}/f.so", f"{lib}/x.so"]
 
     def test_preloaded_libraries(self, tree: Tree) -> None:
         tree.program("/usr/bin/x", *needed("liba.so"), runpath("/opt/x"))
@@ -367,15 +420,19 @@ class TestSearch:
         tree.library("/opt/p2.so")
         tree.library("/opt/p3.so", bits=32, machine=3)
         tree.library(f"{LIB}/libp.so")
-        text = b"p1.so # libraries\n\t/opt/p2.so:/opt/p3.so\n#none.so"
+        text = b"p1.so\n\t/usr/../opt/p2.so:/opt/$LIB/../../p3.so\n $LIB.so"
+        tree.host(LIB).mkdir(parents=True, exist_ok=True)
+        tree.host("/opt/lib/x86_64-linux-gnu").mkdir(parents=True)
+        # In a name without a slash the loader replaces nothing.
+        tree.library("/opt/x/$LIB.so")
         tree.write("/etc/ld.so.preload", text)
         made, errors = tree.build()
         assert errors == []
         names = [member.path.decode() for member in made[b"/usr/bin/x"]]
         assert names == [
             *ALWAYS,
-            *("/opt/x/p1.so", "/opt/p2.so", "/opt/p3.so", "/opt/x/liba.so"),
-            "/lib/x86_64-linux-gnu/libp.so",
+            *("/opt/x/p1.so", "/usr/../opt/p2.so", "/opt/lib/x86_64-linux-gnu/../../p3.so"),
+            *("/opt/x/$LIB.so", "/opt/x/liba.so", "/lib/x86_64-linux-gnu/libp.so"),
         ]
         (preload,) = [one for one in made[b"/usr/bin/x"] if one.path == b"/etc/ld.so.preload"]
         assert preload.digest == merkle.data_digest(text, PLAIN)
@@ -553,6 +610,76 @@ class TestRefused:
             tree.library(f"{there}/liba.so")
         assert "search-path-open" in {error.reason for error in tree.errors()}
 
+    def test_a_place_where_a_library_could_be_added(self, tree: Tree) -> None:
+        """Each is taken before, or instead of, what the closure has."""
+        lib = f"{LIB}/liba.so"
+        tree.program("/usr/bin/x", *needed("liba.so"), runpath("/opt/lib"))
+        tree.library(lib)
+        tree.host("/opt/lib/tls").mkdir(parents=True)
+        tree.host("/opt/hw/x86-64-v3").mkdir(parents=True)
+        tree.host("/srv").mkdir()
+        tree.mutable = ("/opt/free",)
+        links = {
+            "/opt/lib/liba.so": "/srv/liba.so",
+            "/opt/lib/glibc-hwcaps": "/srv/hw",
+            "/opt/hw/x86-64-v2": "/srv",
+            "/opt/lib/haswell": "/srv/haswell",
+            "/opt/lib/tls/x86_64": "/opt/free",
+        }
+        for path, target in links.items():
+            if path.startswith("/opt/hw"):
+                tree.host("/opt/lib/glibc-hwcaps").symlink_to("/opt/hw")
+            tree.host(path).symlink_to(target)
+            error = tree.error("search-path-open")
+            assert target in str(error.found)
+            tree.host(path).unlink()
+            tree.host("/opt/lib/glibc-hwcaps").unlink(missing_ok=True)
+        assert tree.needs("/usr/bin/x") == ["/lib/x86_64-linux-gnu/liba.so"]
+        tree.library(lib, ("auxiliary", b"/srv/aux.so"))
+        assert tree.error("search-path-open").path == str(tree.host(lib))
+
+    def test_a_library_of_another_kind_that_could_become_one_of_this(self, tree: Tree) -> None:
+        """It is no member, so nobody looks at it again."""
+        tree.program("/usr/bin/x", *needed("liba.so"), runpath("/opt"))
+        tree.library(f"{LIB}/liba.so")
+        tree.library("/srv/liba.so", bits=32, machine=3)
+        tree.host("/opt").mkdir()
+        tree.host("/opt/liba.so").symlink_to("/srv/liba.so")
+        assert "/srv/liba.so" in str(tree.error("search-path-open").found)
+
+    def test_a_directory_of_the_builders_own_group(self, tree: Tree) -> None:
+        """Whoever builds has a tree of his own, in which he may write."""
+        tree.program("/usr/bin/x", *needed("liba.so"), runpath("/opt"))
+        tree.library("/opt/liba.so")
+        tree.host("/opt").chmod(0o775)
+        assert tree.needs("/usr/bin/x") == ["/opt/liba.so"]
+
+    def test_declared_files_where_others_could_be_added(self, tree: Tree) -> None:
+        tree.program("/usr/bin/x")
+        tree.library("/srv/plug/a.so")
+        tree.sign = (*tree.sign, "/srv")
+        tree.loads = {"/usr/bin/x": ("/srv/plug/*.so",)}
+        error = tree.error("search-path-open")
+        assert error.path == str(tree.host("/usr/bin/x"))
+        assert error.found == "/srv/plug: /srv/plug is not in build.exclusive"
+
+    @pytest.mark.parametrize("mode", [0o4755, 0o2755])
+    def test_origin_in_what_gains_privilege(self, tree: Tree, mode: int) -> None:
+        tree.program("/opt/bin/x", *needed("liba.so"), runpath("/opt/lib"))
+        tree.host("/opt/bin/x").chmod(mode)
+        tree.library("/opt/lib/liba.so", *needed("libb.so"))
+        tree.library(f"{LIB}/libb.so")
+        assert tree.needs("/opt/bin/x")[0] == "/opt/lib/liba.so"
+        tree.library("/opt/lib/liba.so", *needed("libb.so"), runpath("$ORIGIN/../x"))
+        error = tree.error("search-path-unknown")
+        assert error.path == str(tree.host("/opt/bin/x"))
+        assert error.found == "$ORIGIN/../x of /opt/lib/liba.so"
+
+    @pytest.mark.parametrize("tag", ["audit", "depaudit"])
+    def test_auditors(self, tree: Tree, tag: str) -> None:
+        tree.program("/usr/bin/x", (tag, b"one.so:/opt/two.so"))
+        assert tree.error("audited").found == "one.so:/opt/two.so"
+
     def test_a_search_path_that_is_not_reached_harms_nobody(self, tree: Tree) -> None:
         tree.program("/usr/bin/x", *needed("liba.so"), runpath("/opt/a:/tmp:$PLATFORM::rel"))
         tree.library("/opt/a/liba.so")
@@ -593,12 +720,25 @@ class TestRefused:
         assert error.found == "/srv/liba.so, for /usr/bin/x"
 
     @pytest.mark.parametrize(
-        "name", [b"/lib/ld-musl-x86_64.so.1", b"/lib/ld-uClibc.so.0", b"/bin/x", b"/opt/loader"]
+        "name",
+        [
+            *(b"/lib/ld-musl-x86_64.so.1", b"/lib/ld-uClibc.so.0", b"/bin/x", b"/opt/loader"),
+            # Of another prefix.
+            *(b"/opt/ld-linux-x86-64.so.2", b"/usr/bin/ld-linux-x86-64.so.2"),
+        ],
     )
     def test_another_loader(self, tree: Tree, name: bytes) -> None:
-        tree.library(f"/usr{name.decode()}".replace("/usr/opt", "/opt"))
+        tree.host("/usr/lib").mkdir(parents=True)
+        tree.library(name.decode())
         tree.write("/usr/bin/p", tree.make(interpreter=name), 0o755)
         assert tree.error("unknown-loader").found == name.decode()
+
+    def test_a_link_to_another_loader(self, tree: Tree) -> None:
+        tree.library("/opt/g/ld-linux-x86-64.so.2")
+        tree.host("/lib64/ld-linux-x86-64.so.2").unlink()
+        tree.host("/lib64/ld-linux-x86-64.so.2").symlink_to("/opt/g/ld-linux-x86-64.so.2")
+        tree.program("/usr/bin/x")
+        assert tree.error("unknown-loader").found == "/opt/g/ld-linux-x86-64.so.2"
 
     def test_another_architecture(self, tree: Tree) -> None:
         tree.library("/usr/lib/ld.so.1", bits=32, order=">", machine=2)
@@ -647,6 +787,38 @@ class TestRefused:
         tree.write("/etc/ld.so.cache", b"glibc-ld.so.cache1.1")
         tree.program("/usr/bin/x", *needed("liba.so"))
         assert tree.error("bad-ld-cache").path == str(tree.host("/etc/ld.so.cache"))
+
+    @pytest.mark.parametrize("variant", [0, 1 << 62])
+    def test_a_cache_that_names_what_is_not_there(self, tree: Tree, variant: int) -> None:
+        """The loader would go on to the default directories."""
+        for name in ("x", "y"):
+            tree.program(f"/usr/bin/{name}", *needed("liba.so"))
+        for path in (f"{LIB}/liba.so", "/opt/liba.so"):
+            tree.library(path)
+        rows = ("liba.so", "/opt/gone/liba.so", variant), ("liba.so", "/opt/liba.so", 0)
+        write_cache(tree, *rows)
+        error = tree.error("stale-ld-cache")
+        assert error.path == str(tree.host("/etc/ld.so.cache"))
+        assert error.found == "/opt/gone/liba.so"
+        tree.library("/opt/gone/liba.so", bits=32, machine=3)
+        assert tree.error("stale-ld-cache").found == "/opt/gone/liba.so"
+
+    @pytest.mark.parametrize("name", ["/etc/ld.so.cache", "/etc/ld.so.preload"])
+    @pytest.mark.parametrize("kind", ["link", "directory"])
+    def test_what_configures_the_loader_is_no_file(self, tree: Tree, name: str, kind: str) -> None:
+        tree.program("/usr/bin/x")
+        if kind == "link":
+            tree.host(name).symlink_to("nothing")
+        else:
+            tree.host(name).mkdir()
+        assert tree.error("not-a-regular-file").path == str(tree.host(name))
+
+    @pytest.mark.parametrize("text", [b"/opt/a.so\n# none", b"#", b"/opt/a.so\0/opt/b.so"])
+    def test_a_preload_that_is_not_read_as_it_looks(self, tree: Tree, text: bytes) -> None:
+        tree.write("/etc/ld.so.preload", text)
+        for name in ("x", "y"):
+            tree.program(f"/usr/bin/{name}")
+        assert tree.error("bad-ld-preload").path == str(tree.host("/etc/ld.so.preload"))
 
     def test_a_preload_without_end(self, tree: Tree) -> None:
         tree.write("/etc/ld.so.preload", b"/x " * 40_000)

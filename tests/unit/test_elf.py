@@ -64,7 +64,7 @@ def test_everything_that_counts(read: Callable[[bytes], Elf], elf_file: Make) ->
         ),
         soname=b"libme.so.3",
         rpath=b"$ORIGIN:/opt",
-        audits=(b"one.so", b"two.so", b"three.so"),
+        audits=(b"one.so:two.so", b"three.so"),
         no_default=True,
         pie=True,
     )

@@ -6,7 +6,7 @@ import stat
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from veriseal.build import loader
+from veriseal.build import undecided
 from veriseal.build.elf import Elf
 from veriseal.build.loader import Process
 from veriseal.build.model import Model
@@ -122,7 +122,7 @@ class _Builder:
         try:
             process.start(found)
         except VerisealError as error:
-            if error.reason != loader.NO_INTERPRETER or path in self._loads:
+            if error.reason != undecided.NO_INTERPRETER or path in self._loads:
                 raise
             self._without_loader.append((found.kind, error))
             del self.closures[path]
@@ -196,7 +196,7 @@ class _Builder:
     def _say(self, error: VerisealError) -> None:
         """Keep ``error``, unless another program had it already."""
         detail = error.found
-        if error.reason in (loader.MISSING, "member-unsigned"):
+        if error.reason in (undecided.MISSING, "member-unsigned"):
             detail = error.expected  # what was found also names the program
         key = (error.reason, str(error.path), str(detail))
         if key not in self._said:

@@ -45,7 +45,7 @@ class Elf(NamedTuple):
         dependencies: `NEEDED`, `FILTER` or `AUXILIARY` and the name, in the file's order.
         soname, rpath, runpath: None if there is none. Never both of the latter: beside a
             DT_RUNPATH the loader ignores DT_RPATH.
-        audits: the libraries of DT_AUDIT and DT_DEPAUDIT.
+        audits: DT_AUDIT and DT_DEPAUDIT, as written.
         no_default: DF_1_NODEFLIB, the default directories do not count.
         pie: DF_1_PIE.
     """
@@ -183,7 +183,7 @@ def _with_dynamic(found: Elf, fd: int, tags: list[tuple[str, int]], segments: li
         soname=of("DT_SONAME"),
         rpath=of("DT_RPATH") if runpath is None else None,
         runpath=runpath,
-        audits=tuple(one for name in _AUDITS for one in (of(name) or b"").split(b":") if one),
+        audits=tuple(one for one in map(of, _AUDITS) if one),
         no_default=bool(flags & ENUM_DT_FLAGS_1["DF_1_NODEFLIB"]),
         pie=bool(flags & ENUM_DT_FLAGS_1["DF_1_PIE"]),
     )

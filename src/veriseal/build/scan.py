@@ -151,6 +151,11 @@ def read(
     return digest, content, xattrs
 
 
+def attributes(node: Node) -> set[str]:
+    """The names of the extended attributes that this process may see. Raises OSError."""
+    return {os.fsdecode(name) for name, _ in _xattrs(node.host)}
+
+
 @contextlib.contextmanager
 def opened(node: Node) -> Iterator[tuple[int, int]]:
     """The regular file ``node`` for reading: its descriptor and size in bytes.

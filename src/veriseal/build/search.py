@@ -8,8 +8,6 @@ import functools
 import re
 from typing import NamedTuple
 
-from veriseal.errors import VerisealError
-
 Kind = tuple[int, bool, str]
 """As `elf.Elf` has it: class, whether little-endian, machine."""
 
@@ -49,20 +47,22 @@ ARCHITECTURES: dict[Kind, Architecture] = {
 }
 
 
-def unknown_loader(path: str, found: str) -> VerisealError:
-    """Why the closure of ``path`` is not known."""
-    return VerisealError(
-        "unknown-loader",
-        "which libraries its dynamic loader takes is not known",
-        path=path,
-        expected="glibc's, of a known architecture",
-        found=found,
-        remedy="Link it statically, or name the programs that are to run in build.programs",
-    )
+PROCESSORS = frozenset(
+    name.encode()
+    for name in (
+        "tls x86_64 sse2 avx512_1 haswell xeon_phi i386 i486 i586 i686 aarch64 atomics "
+        "v4l v5l v6l v7l v8l vfp neon half thumb fastmult fast-mult "
+        "altivec dfp power4 power5 power5+ power6 power6x power7 power8 power9 power10 "
+        "ppc970 ppc-cell-be ppca2 ppc405 ppc440 ppc464 ppc476 "
+        "zarch ldisp eimm vx vxe vxe2 g5 z900 z990 z9-109 z10 z196 zEC12 z13 z14 z15 z16"
+    ).split()
+)
+"""The directories that glibc before 2.37 searches below each other one, and below one another: by
+what the processor is and can (elf/dl-hwcaps.c, sysdeps/*/dl-procinfo.h)."""
 
 
 def is_glibc(interpreter: bytes) -> bool:
-    """Whether the ELF interpreter of this path is glibc's."""
+    """Whether the ELF interpreter of this path is glibc's, by its name."""
     return _INTERPRETER.fullmatch(interpreter.rpartition(b"/")[2]) is not None
 
 
@@ -70,8 +70,7 @@ def is_glibc(interpreter: bytes) -> bool:
 def default_directories(architecture: Architecture) -> tuple[bytes, ...]:
     """Where every library is looked for in the end: those of all distributions.
 
-    A loader has some of them only. What it would not find there is not in the tree either, or a
-    file of another kind, which it passes over.
+    A loader has some of them only, in an order of its own.
     """
     names = [b"lib/" + triplet for triplet in architecture.triplets]
     names += [name for name in (architecture.lib, b"lib64", b"lib") if name not in names]

@@ -3,18 +3,18 @@
 import os
 import re
 
-from veriseal.build import elf, ldcache, scan, search
+from veriseal.build import elf, ldcache, scan, search, undecided
 from veriseal.build.elf import Elf
 from veriseal.build.ldcache import Cache
 from veriseal.build.model import Model
 from veriseal.build.scan import Node
 from veriseal.build.search import Architecture, Kind
+from veriseal.errors import VerisealError
 
 CACHE = b"/etc/ld.so.cache"
 PRELOAD = b"/etc/ld.so.preload"
 
 _MAX_PRELOAD = 1 << 16
-_COMMENT = re.compile(rb"#[^\n]*")
 _SEPARATORS = re.compile(rb"[: \t\n]+")
 
 
@@ -52,7 +52,7 @@ class System:
     def cache(self) -> Cache:
         """What ld.so.cache says; nothing if there is none. Raises OSError, VerisealError."""
         if self._cache is None:
-            file = self.model.find(CACHE).file
+            file = self.configured(CACHE)
             if file is None:
                 self._cache = Cache({})
             else:
@@ -60,19 +60,39 @@ class System:
                 self._cache = ldcache.parse(data, file.host)
         return self._cache
 
+    def stale(self, path: bytes) -> VerisealError:
+        """What to say of a cache that names ``path``."""
+        file = self.model.find(CACHE).file
+        return undecided.stale_cache(file.host if file else os.fsdecode(CACHE), path)
+
     def preloads(self) -> list[bytes]:
         """What ld.so.preload names. Raises OSError, VerisealError."""
         if self._preloads is None:
-            file = self.model.find(PRELOAD).file
+            file = self.configured(PRELOAD)
             text = b"" if file is None else scan.contents(file, _MAX_PRELOAD)
-            self._preloads = [one for one in _SEPARATORS.split(_COMMENT.sub(b" ", text)) if one]
+            if file is not None and (b"#" in text or b"\0" in text):
+                raise undecided.comments(file.host, "#" if b"#" in text else "a NUL byte")
+            self._preloads = [one for one in _SEPARATORS.split(text) if one]
         return self._preloads
+
+    def configured(self, path: bytes) -> Node | None:
+        """The file `CACHE` or `PRELOAD`; None if there is none.
+
+        Raises OSError, and VerisealError ``not-a-regular-file`` if something else is there: the
+        launcher would refuse every program.
+        """
+        file = self.model.find(path).file
+        directory, _, name = path.rpartition(b"/")
+        node = self.model.nodes.get(self.model.find(directory).path + b"/" + name)
+        if file is None and node is not None:
+            raise undecided.no_file(node.host)
+        return file
 
     def architecture(self, kind: Kind, path: str) -> Architecture:
         """What loaders of ``kind`` have compiled in. Raises VerisealError ``unknown-loader``."""
         found = search.ARCHITECTURES.get(kind)
         if found is None:
-            raise search.unknown_loader(path, f"that of {kind[2]}, {kind[0]} bits")
+            raise undecided.unknown_loader(path, f"that of {kind[2]}, {kind[0]} bits")
         return found
 
     def lib(self, architecture: Architecture) -> bytes:
