@@ -85,7 +85,7 @@ def parse(data: bytes, path: str) -> Closures:
     if not isinstance(document, dict) or set(document) != _KEYS:
         raise _bad(path, "not these keys", ", ".join(sorted(_KEYS)))
     head = (document["format"], document["schema"])
-    if head != (FORMAT, SCHEMA):
+    if head != (FORMAT, SCHEMA) or type(head[1]) is not int:
         raise _bad(path, "not closures of a known format", f"{FORMAT} {SCHEMA}", f"{head}")
     files, programs = document["files"], document["programs"]
     if not isinstance(files, list) or not isinstance(programs, dict):

@@ -111,7 +111,7 @@ def parse(data: bytes, path: str) -> Manifest:
         raise _bad(path, f"not JSON: {error}") from None
     fields = _Fields(document, path, "the manifest")
     head = (fields.take("format"), fields.take("schema"))
-    if head != (FORMAT, SCHEMA):
+    if head != (FORMAT, SCHEMA) or type(head[1]) is not int:
         raise _bad(path, "not a manifest of a known format", f"{FORMAT} {SCHEMA}", f"{head}")
     values: dict[str, Any] = {
         "os": fields.text("os"),

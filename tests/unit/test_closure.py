@@ -64,6 +64,7 @@ BAD: dict[str, bytes] = {
     "no files": changed(lambda d: d.pop("files")),
     "format": changed(lambda d: d.update(format="x")),
     "schema": changed(lambda d: d.update(schema=2)),
+    "schema true": changed(lambda d: d.update(schema=True)),
     "files an object": changed(lambda d: d.update(files={})),
     "programs a list": changed(lambda d: d.update(programs=[])),
     "file of three": changed(lambda d: d["files"].append(["/a", None, 1])),

@@ -75,6 +75,7 @@ BAD: dict[str, bytes] = {
     "unknown key below": changed(lambda d: d["tree"].update(more=1)),
     "format": changed(lambda d: d.update(format="other")),
     "schema": changed(lambda d: d.update(schema=1)),
+    "schema 2.0": changed(lambda d: d.update(schema=2.0)),
     "no os": changed(lambda d: d.pop("os")),
     "empty os": changed(lambda d: d.update(os="")),
     "version 0": changed(lambda d: d.update(version=0)),

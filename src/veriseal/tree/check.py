@@ -86,12 +86,12 @@ def check(
     found: list[Found] = []
     unopened: dict[bytes, int] = {}
     sums = [0, 0, 0, 0.0]
-    done = 0
+    done = 1  # the root
     for batch, (findings, closed, counts) in zip(batches, pool.run(work, batches), strict=True):
         found += findings
         unopened |= dict(closed)
         sums = [a + b for a, b in zip(sums, counts, strict=True)]
-        done += sum(1 + len(one.entries) for one in batch)
+        done += sum(len(one.entries) for one in batch)
         if on_part is not None:
             on_part(done, total)
     results = _findings(found, listed)

@@ -31,7 +31,8 @@ class Listed(NamedTuple):
     digests: dict[bytes, Digest]
 
     def __len__(self) -> int:
-        return sum(1 + len(one.entries) for one in self.directories.values())
+        # Every directory but the root is an entry of its parent.
+        return 1 + sum(len(one.entries) for one in self.directories.values())
 
 
 def read(release: Release) -> Listed:
