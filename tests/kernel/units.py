@@ -69,8 +69,9 @@ def wait_for(unit: str, name: str, value: str) -> None:
 
 
 def log(unit: str) -> str:
-    """The journal's last lines about a unit."""
-    return helpers.must_run("journalctl", "-b", "-o", "cat", "-n", "20", "-u", unit)
+    """The journal's last lines about a unit, and the kernel's about refused system calls."""
+    words = ("journalctl", "-b", "-o", "cat", "-n", "20")
+    return helpers.must_run(*words, "-u", unit) + helpers.run([*words, "-k", "-g1326"]).out.decode()
 
 
 def output(unit: str) -> dict[str, list[str]]:

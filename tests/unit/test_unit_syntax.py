@@ -223,6 +223,8 @@ def test_several_commands(value: str, expected: list[str]) -> None:
         (r"/bin/\\", "no path of a program"),
         (r"/bin/\q", "unknown escape"),
         ("/bin/a 'b", "is not closed"),
+        ("a" * 256, "too long"),
+        ("/a" * 2048, "too long"),
     ],
 )
 def test_refused_commands(value: str, problem: str) -> None:

@@ -568,7 +568,7 @@ def test_a_failed_write_leaves_nothing(
 
     monkeypatch.setattr(os, "fsync", full)
     status, _, err = cli("wrap", "--root", str(kiosk.top), "kiosk")
-    assert (status, err) == (1, "veriseal: No space left on device\n")
+    assert (status, err) == (1, f"veriseal: {kiosk.top}/{KIOSK}: No space left on device\n")
     assert os.listdir((kiosk.top / KIOSK).parent) == []
 
 

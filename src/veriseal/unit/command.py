@@ -3,6 +3,7 @@
 Sources: systemd.service(5), COMMAND LINES; config_parse_exec() in src/core/load-fragment.c.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -18,6 +19,8 @@ SEPARATOR, ESCAPED_SEMICOLON = ";", "\\;"
 
 _ABSOLUTE_SPECIFIERS = "CEfhLSstTVyY"
 """Those of systemd.unit(5) that stand for an absolute path."""
+_MOST_PATH, _MOST_NAME = 4095, 255
+"""Bytes: PATH_MAX with its NUL, NAME_MAX."""
 _UNSAFE = "\"'\\\x7f"
 """What systemd refuses in the path of a program, besides control characters."""
 
@@ -126,6 +129,8 @@ def _require_program(at: Assignment, prefixes: str, program: str) -> None:
         raise _bad(at, "its prefixes do not go together", prefixes + program)
     if any(c in _UNSAFE or c < " " for c in program):
         raise _bad(at, "characters that systemd takes in no path of a program", program)
+    if len(os.fsencode(program)) > (_MOST_PATH if "/" in program else _MOST_NAME):
+        raise _bad(at, "the path of the program is too long", program)
     if "$" in program and ":" not in prefixes:
         problem = "a $ in the path of the program would be expanded in an argument"
         raise _bad(at, problem, program, "Rename the program, or start it with the prefix :")

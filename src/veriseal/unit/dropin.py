@@ -22,7 +22,7 @@ def write(root: str, path: str, text: str) -> bool:
     Raises VerisealError ``link-in-the-way``, ``not-ours``, and OSError.
     """
     data = text.encode()
-    with _directory(root, os.path.dirname(path), make=True) as directory:
+    with _named(root, path), _directory(root, os.path.dirname(path), make=True) as directory:
         name = os.path.basename(path)
         if _present(directory, name, path) == data:
             return False
@@ -49,7 +49,7 @@ def remove(root: str, path: str) -> bool:
     Returns whether there was one. Raises as `write`.
     """
     try:
-        with _directory(root, os.path.dirname(path), make=False) as directory:
+        with _named(root, path), _directory(root, os.path.dirname(path), make=False) as directory:
             name = os.path.basename(path)
             if _present(directory, name, path) is None:
                 return False
@@ -60,6 +60,16 @@ def remove(root: str, path: str) -> bool:
     except FileNotFoundError:
         return False
     return True
+
+
+@contextmanager
+def _named(root: str, path: str) -> Iterator[None]:
+    """Have every OSError name the whole path: the calls know one component of it."""
+    try:
+        yield
+    except OSError as error:
+        number = error.errno or 0
+        raise OSError(number, os.strerror(number), os.path.join(root, path[1:])) from None
 
 
 @contextmanager
