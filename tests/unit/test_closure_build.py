@@ -292,6 +292,10 @@ class TestSearch:
             tree, ("liba.so", "/lib64/liba.so", 0), ("liba.so", "/opt/elsewhere/liba.so", 0)
         )
         assert tree.needs("/usr/bin/x") == ["/lib64/liba.so", "/opt/elsewhere/liba.so"]
+        write_cache(
+            tree, ("liba.so", "/opt/elsewhere/liba.so", 0), ("liba.so", "/lib64/liba.so", 0)
+        )
+        assert tree.needs("/usr/bin/x") == ["/opt/elsewhere/liba.so"]
 
     def test_the_cache(self, tree: Tree) -> None:
         tree.program("/usr/bin/x", *needed("liba.so", "libb.so", "libc.so"))
@@ -366,7 +370,8 @@ class TestSearch:
         for below in ("", "tls/", "haswell/avx512_1/", "x86_64/haswell/", "others/", "x86_64/no/"):
             tree.library(f"/opt/{below}liba.so")
         tree.host("/opt/tls/x86_64").symlink_to("../x86_64")
-        tree.host("/opt/haswell/tls").symlink_to(".")
+        for name in ("tls", "vx", "vxe", "neon"):
+            tree.host(f"/opt/haswell/{name}").symlink_to(".")
         assert tree.needs("/usr/bin/x") == [
             *("/opt/tls/liba.so", "/opt/haswell/avx512_1/liba.so", "/opt/x86_64/haswell/liba.so"),
             "/opt/liba.so",
@@ -612,7 +617,7 @@ class TestRefused:
 
     def test_a_place_where_a_library_could_be_added(self, tree: Tree) -> None:
         """Each is taken before, or instead of, what the closure has."""
-        lib = f"{LIB}/liba.so"
+        lib, hwcaps = f"{LIB}/liba.so", "/opt/lib/glibc-hwcaps"
         tree.program("/usr/bin/x", *needed("liba.so"), runpath("/opt/lib"))
         tree.library(lib)
         tree.host("/opt/lib/tls").mkdir(parents=True)
@@ -621,22 +626,33 @@ class TestRefused:
         tree.mutable = ("/opt/free",)
         links = {
             "/opt/lib/liba.so": "/srv/liba.so",
-            "/opt/lib/glibc-hwcaps": "/srv/hw",
-            "/opt/hw/x86-64-v2": "/srv",
+            hwcaps: "/srv/hw",
+            f"{hwcaps}/x86-64-v2": "/srv",
             "/opt/lib/haswell": "/srv/haswell",
             "/opt/lib/tls/x86_64": "/opt/free",
         }
         for path, target in links.items():
-            if path.startswith("/opt/hw"):
-                tree.host("/opt/lib/glibc-hwcaps").symlink_to("/opt/hw")
+            if path.startswith(hwcaps + "/"):
+                tree.host(hwcaps).symlink_to("../hw")
             tree.host(path).symlink_to(target)
-            error = tree.error("search-path-open")
-            assert target in str(error.found)
+            rule = "is in build.mutable" if "free" in target else "is not in build.exclusive"
+            assert tree.error("search-path-open").found == f"{path}: {target} {rule}"
             tree.host(path).unlink()
-            tree.host("/opt/lib/glibc-hwcaps").unlink(missing_ok=True)
+            tree.host(hwcaps).unlink(missing_ok=True)
         assert tree.needs("/usr/bin/x") == ["/lib/x86_64-linux-gnu/liba.so"]
         tree.library(lib, ("auxiliary", b"/srv/aux.so"))
         assert tree.error("search-path-open").path == str(tree.host(lib))
+
+    def test_a_directory_of_the_loaders_files_that_is_open(self, tree: Tree) -> None:
+        """Neither is there, so each could be added."""
+        tree.program("/usr/bin/x")
+        tree.host("/srv").mkdir()
+        tree.host("/etc").rename(tree.host("/srv/etc"))
+        tree.host("/etc").symlink_to("srv/etc")
+        assert [(error.reason, error.found) for error in tree.errors()] == [
+            ("search-path-open", f"/etc/{name}: /srv/etc/{name} is not in build.exclusive")
+            for name in ("ld.so.cache", "ld.so.preload")
+        ]
 
     def test_a_library_of_another_kind_that_could_become_one_of_this(self, tree: Tree) -> None:
         """It is no member, so nobody looks at it again."""

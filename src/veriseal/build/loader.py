@@ -222,9 +222,13 @@ class Process:
         entries = self._cached(name, by, architecture)
         looked.append(CACHE)
         shut = tuple(one + b"/" for one in defaults) if by.elf.no_default else ()
-        others = [one.path for one in entries if one.variant or one.path.startswith(shut)]
-        # Of each loader's the first.
-        bases = {one.flags: one.path for one in reversed(entries) if one.path not in others}
+        others: list[bytes] = []
+        bases: dict[int, bytes] = {}  # of each loader's the first
+        for one in entries:
+            if one.variant or (one.flags not in bases and one.path.startswith(shut)):
+                others.append(one.path)
+            else:
+                bases.setdefault(one.flags, one.path)
         yield others, list(bases.values())
         if not by.elf.no_default:
             yield self._in_directories(defaults, name, by, looked)

@@ -142,7 +142,7 @@ def no_file(host: str) -> VerisealError:
 def comments(host: str, found: str) -> VerisealError:
     """ld.so.preload has ``found``.
 
-    elf/rtld.c of glibc blanks the first comment, and takes what is in others for libraries.
+    elf/rtld.c of glibc blanks the first comment, and may take what is in others for libraries.
     """
     return VerisealError(
         "bad-ld-preload",
