@@ -137,7 +137,7 @@ class TestPrograms:
         tree.write("/usr/bin/static", tree.make(kind=2, dynamic=False), 0o755)
         tree.write("/usr/bin/static-pie", tree.make(flags_1=0x08000000), 0o711)
         tree.write("/usr/bin/script", b"#!/bin/sh\n", 0o755)
-        tree.write("/usr/lib/helper", b"#!/usr/bin/env python3\n", 0o001)
+        tree.write("/usr/lib/helper", b"#!/usr/bin/env python3\n", 0o401)
         tree.program("/opt/app/bin")
         tree.library("/usr/lib/libx.so")
         tree.host("/usr/lib/libx.so").chmod(0o755)
