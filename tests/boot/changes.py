@@ -129,9 +129,9 @@ CHANGES = (
     Tampering(
         "ld.so.cache changed",
         "one that knows no library in place of the release's",
-        "verify: finding changed",
+        "verify: finding no-verity",
         writing("/etc/ld.so.cache", "glibc-ld.so.cache1.1"),
-        ("changed: /etc/ld.so.cache: ",),
+        ("no-verity: /etc/ld.so.cache: ",),
     ),
     Tampering(
         "file deleted",
@@ -222,13 +222,13 @@ CHANGES = (
         "the list without its last line",
         "verify: digest of the tree list",
         without_last_line("tree.dump"),
-        ("not the tree list that the manifest",),
+        ("tree.dump: not the file that the manifest was signed with",),
     ),
     Tampering(
         "closures changed",
         "the list of what each program needs, with a library less",
         "verify: digest of the closures",
         closures_edited,
-        ("not the closures that the manifest",),
+        ("closures.json: not the file that the manifest was signed with",),
     ),
 )
