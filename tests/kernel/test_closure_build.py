@@ -7,6 +7,7 @@ tree of their own; then they are started, and it is looked at what is mapped int
 import os
 import re
 import shutil
+import struct
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -272,9 +273,9 @@ def assert_as_loaded(tree: str, program: str, ours: Sequence[str]) -> None:
     assert mapped(tree, program) == set(once)
 
 
-def mapped(tree: str, program: str) -> set[int]:
+def mapped(tree: str, program: str, *options: str) -> set[int]:
     """The inodes of the ELF files in the process of ``program``, but for its own."""
-    with subprocess.Popen(["chroot", tree, program], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(["chroot", *options, tree, program], stdout=subprocess.PIPE) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.read(1) == b"x"
@@ -321,19 +322,151 @@ def test_what_the_loader_does_not_find(linked: Linked) -> None:
         listed("/opt/wrong/x", "chroot", tree)
 
 
+def refused(tree: str, program: str) -> list[str]:
+    """Why the build refuses ``program``."""
+    _, errors = build(tree, [program])
+    return [error.reason for error in errors]
+
+
+def inode(linked: Linked, path: str) -> int:
+    return os.stat(f"{linked.tree}{path}").st_ino
+
+
+def test_variants_by_links(linked: Linked) -> None:
+    tree, link = linked.tree, linked.link
+    link.library("/opt/hl/lib/libhl.so")
+    for name in ("x86-64-v2", "x86-64-v3"):
+        link.library(f"/opt/hl/{name}/libhl.so")
+    os.symlink("/opt/hl", f"{tree}/opt/hl/lib/glibc-hwcaps")
+    link.program("/opt/hl/x", *runpath("/opt/hl/lib"), needs=["/opt/hl/lib/libhl.so"])
+    said = listed("/opt/hl/x", "chroot", tree)
+    assert set(said) <= set(needs(tree, "/opt/hl/x"))
+
+
+def test_default_directories_of_other_distributions(linked: Linked) -> None:
+    """This loader does not search all of them, and starts with another one."""
+    for directory in ("/usr/lib64", "/usr/lib"):
+        linked.link.library(f"{directory}/libdist.so")
+    linked.link.program("/opt/dist/x", needs=["/usr/lib/libdist.so"])
+    ours = needs(linked.tree, "/opt/dist/x")
+    assert set(ours) == {LOADER, "/lib64/libdist.so", "/lib/libdist.so"}
+    said = listed("/opt/dist/x", "chroot", linked.tree)
+    assert "/lib/libdist.so" in said
+    assert set(said) <= set(ours)
+
+
 def test_auditors(linked: Linked) -> None:
-    """They live in a namespace of their own, with their own copies of libraries."""
     tree, link = linked.tree, linked.link
     link.library("/opt/audit/libaudit.so", needs=["/opt/a/libdeep.so"])
-    link.library("/opt/audit/libdep.so")
-    audit = ("--audit", "libaudit.so", "--depaudit", "/opt/audit/libdep.so")
-    link.program("/opt/audit/x", *audit, *rpath("/opt/audit"), needs=["/opt/b/libdeep.so"])
-    ours = needs(tree, "/opt/audit/x")
-    assert ours == [
-        LOADER,
-        *("/opt/audit/libaudit.so", f"{DEFAULT}/libdeep.so", "/opt/audit/libdep.so"),
-    ]
-    assert mapped(tree, "/opt/audit/x") == {os.stat(f"{tree}{name}").st_ino for name in ours}
+    link.program("/opt/audit/x", "--audit", "/opt/audit/libaudit.so", needs=["/opt/b/libdeep.so"])
+    assert refused(tree, "/opt/audit/x") == ["audited"]
+    assert inode(linked, "/opt/audit/libaudit.so") in mapped(tree, "/opt/audit/x")
+
+
+@pytest.mark.parametrize("how", ["link", "auxiliary", "cache"])
+def test_a_place_where_a_library_could_be_added(linked: Linked, how: str) -> None:
+    """It is loaded as soon as it is there; nothing would find it at boot."""
+    tree, link = linked.tree, linked.link
+    name, added = f"libadd-{how}.so", f"/srv/{how}/libadd-{how}.so"
+    link.library(f"{LIB}/{name}", *(("-f", added) if how == "auxiliary" else ()))
+    link.program(f"/opt/add/{how}", *runpath("/opt/add/lib"), needs=[f"{LIB}/{name}"])
+    wanted = added
+    if how == "link":
+        wanted = f"/opt/add/lib/{name}"
+        os.makedirs(f"{tree}/opt/add/lib")
+        os.symlink(added, f"{tree}{wanted}")
+    elif how == "cache":
+        link.library(added)
+        with open(f"{tree}/etc/ld.so.conf", "a") as file:
+            file.write("/srv/cache\n")
+        run("ldconfig", "-X", "-r", tree)
+        os.unlink(f"{tree}{added}")
+    said = listed(f"/opt/add/{how}", "chroot", tree)
+    assert said[0] == f"{DEFAULT}/{name}"
+    assert "search-path-open" in refused(tree, f"/opt/add/{how}")
+    link.library(added)
+    assert wanted in listed(f"/opt/add/{how}", "chroot", tree)
+
+
+def test_a_cache_that_names_what_is_gone(linked: Linked) -> None:
+    tree, link = linked.tree, linked.link
+    for directory in ("/opt/cached", LIB):
+        link.library(f"{directory}/libstale.so")
+    link.program("/opt/stale/x", needs=[f"{LIB}/libstale.so"])
+    run("ldconfig", "-X", "-r", tree)
+    assert needs(tree, "/opt/stale/x") == [LOADER, "/opt/cached/libstale.so"]
+    os.unlink(f"{tree}/opt/cached/libstale.so")
+    assert refused(tree, "/opt/stale/x") == ["stale-ld-cache"]
+    said = listed("/opt/stale/x", "chroot", tree)
+    assert said[0] == f"{DEFAULT}/libstale.so"
+    run("ldconfig", "-X", "-r", tree)
+    assert needs(tree, "/opt/stale/x") == [LOADER, f"{DEFAULT}/libstale.so"]
+
+
+CAPABILITY = struct.pack("<5I", 0x02000001, 1 << 10, 0, 0, 0)  # VFS_CAP_REVISION_2
+
+
+@pytest.mark.parametrize("how", ["set-user-ID", "capability"])
+def test_origin_in_what_gains_privilege(linked: Linked, how: str) -> None:
+    """Without privilege the loader takes a library, and passes over it with privilege."""
+    tree, link, program = linked.tree, linked.link, f"/opt/gain/bin/{how}"
+    for directory in ("/opt/gain/lib", LIB):
+        link.library(f"{directory}/libgain.so")
+    link.program(program, *runpath("$ORIGIN/../lib"), needs=[f"{LIB}/libgain.so"])
+    os.chmod(tree, 0o755)  # noqa: S103 another user is to find it
+    user = "--userspec=1000:1000"
+    assert needs(tree, program) == [LOADER, "/opt/gain/bin/../lib/libgain.so"]
+    assert inode(linked, "/opt/gain/lib/libgain.so") in mapped(tree, program, user)
+    if how == "capability":
+        os.setxattr(f"{tree}{program}", "security.capability", CAPABILITY)
+    else:
+        os.chmod(f"{tree}{program}", 0o4755)  # noqa: S103 that is what is tried
+    assert refused(tree, program) == ["search-path-unknown"]
+    assert inode(linked, f"{LIB}/libgain.so") in mapped(tree, program, user)
+
+
+ACL = struct.pack(
+    "<I HHI HHI HHI HHI HHI",
+    2,
+    *(0x01, 7, 0xFFFFFFFF),  # the owner
+    *(0x02, 7, 1000),  # a user
+    *(0x04, 5, 0xFFFFFFFF),  # the group
+    *(0x10, 7, 0xFFFFFFFF),  # the mask
+    *(0x20, 5, 0xFFFFFFFF),  # others
+)
+"""include/uapi/linux/posix_acl_xattr.h"""
+
+
+@pytest.mark.parametrize(
+    ("uid", "gid", "mode", "acl", "wanted"),
+    [
+        (0, 0, 0o775, False, ""),
+        (0, 50, 0o755, False, ""),
+        (1000, 0, 0o755, False, "user 1000"),
+        (0, 50, 0o2775, False, "group 50"),
+        (0, 0, 0o757, False, "anybody"),
+        (0, 0, 0o755, True, "access control list"),
+    ],
+)
+def test_directories_in_which_others_may_write(
+    linked: Linked, uid: int, gid: int, mode: int, acl: bool, wanted: str
+) -> None:
+    tree, link = linked.tree, linked.link
+    link.library("/opt/others/lib/libothers.so")
+    link.program(
+        "/opt/others/x", *runpath("/opt/others/lib"), needs=["/opt/others/lib/libothers.so"]
+    )
+    directory = f"{tree}/opt/others/lib"
+    # Of root's tree the group is no owner.
+    os.chown(tree, 0, 50)
+    os.chown(directory, uid, gid)
+    os.chmod(directory, mode)
+    if acl:
+        os.setxattr(directory, "system.posix_acl_access", ACL)
+    _, errors = build(tree, ["/opt/others/x"])
+    shutil.rmtree(directory)
+    assert [error.reason for error in errors] == (["search-path-open"] if wanted else [])
+    assert all(wanted in str(error.found) for error in errors)
 
 
 @pytest.fixture
@@ -347,10 +480,22 @@ def test_preloaded_libraries(linked: Linked, preload: str) -> None:
     linked.link.library("/opt/p/libpre.so", needs=["/opt/a/libdeep.so"])
     linked.link.program("/opt/p/x", *runpath("/opt/p:/opt/a"), needs=["/opt/a/libmid.so"])
     with open(preload, "w") as file:
-        file.write("libpre.so#comment\n /opt/cached/libcached.so:/opt/f/libaux.so\t#/none.so")
+        file.write("libpre.so\n /opt/cached/libcached.so:/opt/f/libaux.so\t\n")
+        file.write("/opt/lib-of/$LIB/libtoken.so $LIB.so")
+    linked.link.library("/opt/p/$LIB.so")
     ours = needs(linked.tree, "/opt/p/x")
     assert ours == [
         *(LOADER, "/opt/p/libpre.so", "/opt/cached/libcached.so", "/opt/f/libaux.so"),
+        *("/opt/lib-of/lib/x86_64-linux-gnu/libtoken.so", "/opt/p/$LIB.so"),
         *("/opt/a/libmid.so", f"{DEFAULT}/libdeep.so"),
     ]
     assert_as_loaded(linked.tree, "/opt/p/x", ours)
+
+
+def test_a_preload_is_not_read_as_it_looks(linked: Linked, preload: str) -> None:
+    linked.link.program("/opt/c/x", *runpath("/opt/c"), needs=["/opt/c/libthree.so"])
+    with open(preload, "w") as file:
+        file.write("# the first of them, and a long one\n/opt/cached/libcached.so\n")
+        file.write("# never: /opt/f/libaux.so\n")
+    assert refused(linked.tree, "/opt/c/x") == ["bad-ld-preload"]
+    assert "/opt/f/libaux.so" in listed("/opt/c/x", "chroot", linked.tree)
