@@ -234,6 +234,8 @@ class Linked(NamedTuple):
 @pytest.fixture(scope="module")
 def linked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Linked]:
     tree = str(tmp_path_factory.mktemp("tree"))
+    # Where temporary files are, programs may not gain privilege, nor other users look.
+    run("mount", "-t", "tmpfs", "-o", "mode=755", "tmpfs", tree)
     link = Linker(tree, str(tmp_path_factory.mktemp("objects")))
     wanted = link_all(link)
     names = {path_of(name): members for name, members in wanted.items()}
@@ -245,7 +247,7 @@ def linked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Linked]:
     # Where the loader finds out what $ORIGIN of the program is.
     run("mount", "-t", "proc", "proc", f"{tree}/proc")
     yield Linked(tree, link, made, names)
-    run("umount", f"{tree}/proc")
+    run("umount", "--recursive", tree)
 
 
 CASES = (
@@ -413,7 +415,6 @@ def test_origin_in_what_gains_privilege(linked: Linked, how: str) -> None:
     for directory in ("/opt/gain/lib", LIB):
         link.library(f"{directory}/libgain.so")
     link.program(program, *runpath("$ORIGIN/../lib"), needs=[f"{LIB}/libgain.so"])
-    os.chmod(tree, 0o755)  # noqa: S103 another user is to find it
     user = "--userspec=1000:1000"
     assert needs(tree, program) == [LOADER, "/opt/gain/bin/../lib/libgain.so"]
     assert inode(linked, "/opt/gain/lib/libgain.so") in mapped(tree, program, user)
