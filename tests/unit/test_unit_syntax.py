@@ -263,7 +263,7 @@ def test_an_empty_value_resets_a_list_and_only_in_its_section() -> None:
         ["~@privileged @resources @clock:EPERM"],
         ["~execve"],
         ["~@process", "execveat"],
-        ["@basic-io @file-system", "@process", "@signal ioctl uname"],
+        ["@basic-io @file-system", "@process", "@signal ioctl mremap uname"],
         [" ".join(filters.NEEDED)],
         ["@known"],
     ],
@@ -278,7 +278,7 @@ def test_filters_that_leave_the_launcher_what_it_needs(values: list[str]) -> Non
         (["~@process"], "~@process", ["execveat"]),
         (["~@mount", "~ioctl execveat:EPERM"], "~ioctl execveat:EPERM", ["execveat", "ioctl"]),
         (["@system-service", "~execveat"], "~execveat", ["execveat"]),
-        (["@basic-io @file-system @signal ioctl uname"], None, ["execveat"]),
+        (["@basic-io @file-system @signal ioctl mremap uname"], None, ["execveat"]),
         (["@system-service", "~@basic-io", "read"], "read", ["close", "lseek", "pread64", "write"]),
     ],
 )

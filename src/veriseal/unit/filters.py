@@ -12,7 +12,7 @@ _SETS = {
     "@process": "execveat",
     "@signal": "rt_sigaction rt_sigprocmask",
 }
-_ALONE = "ioctl uname"
+_ALONE = "ioctl mremap uname"
 """In no smaller set than @system-service."""
 NEEDED = frozenset(name for members in (*_SETS.values(), _ALONE) for name in members.split())
 """What the launcher and its interpreter call to run a program, besides @default: as x86-64 names
