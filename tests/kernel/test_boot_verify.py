@@ -580,7 +580,7 @@ def test_no_floor_of_a_manifest_that_would_not_boot(root: str, installed: str) -
     helpers.write(f"{installed}/{manifest.TREE_LIST}", b"")
     done = helpers.command("boot", "floor")
     assert (done.status, done.out) == (1, b"")
-    assert "not the tree list that the manifest was signed with" in done.err
+    assert "not the file that the manifest was signed with" in done.err
 
 
 # With the sealed keyring
