@@ -1,4 +1,7 @@
-"""Signals at many points of the launcher's life: it dies of them, or the program runs whole."""
+"""Signals at many points of the launcher's life: it dies of them, or the program runs whole.
+
+Of SIGINT its interpreter can also fail to start, with a status that is not 0 and no program.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from .row import A2, USER, VERISEAL, Ended, Row, as_user
-from .starved import OUTPUT, PROGRAM, RAN
+from .starved import DIED, OUTPUT, PROGRAM, RAN
 
 POINTS = 25
 WHOLE = "killed or whole"
@@ -25,7 +28,7 @@ def sent(*numbers: signal.Signals) -> Callable[[], tuple[str, str]]:
         # Beyond the end as well: the program's own life belongs to it.
         step = 1.2 * (time.monotonic() - started) / POINTS
         became = Counter(_judge(_run(point * step, *numbers), numbers) for point in range(POINTS))
-        wrong = set(became) - {RAN, KILLED}
+        wrong = set(became) - {RAN, KILLED, DIED}
         if SURVIVED & set(numbers) and set(became) != {RAN}:
             wrong.add(f"{dict(became)}")
         return "; ".join(sorted(wrong)) or WHOLE, f"{dict(became)}"
@@ -59,6 +62,10 @@ def _judge(ended: Ended, numbers: tuple[signal.Signals, ...]) -> str:
         return RAN
     if -ended.status in numbers and ended.out in ("", OUTPUT):
         return KILLED
+    # CPython catches this signal before it can run a line of ours, and gives up its own start.
+    failed = ended.err.startswith("Fatal Python error: ") and not ended.out
+    if signal.SIGINT in numbers and ended.status == 1 and failed:
+        return DIED
     return f"{ended}"
 
 
