@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from veriseal.report import State
-from veriseal.unit import filters
+from veriseal.unit import filters, wrap
 
 from . import helpers, units
 from .conftest import Sealed
@@ -404,7 +404,7 @@ def test_a_checked_system_takes_no_drop_in_in_etc(program: str, manifest: str) -
 def test_a_system_that_was_not_checked_does(program: str) -> None:
     unit = units.write("unchecked", STAY)
     done = helpers.command("wrap", unit)
-    path = f"/etc/systemd/system/{unit}.d/50-veriseal.conf"
+    path = f"/etc/systemd/system/{unit}.d/{wrap.FILE}"
     assert (done.status, done.err) == (
         0,
         f"veriseal: written: {path}\n"

@@ -169,6 +169,18 @@ def test_json(kiosk: Tree, cli: Cli) -> None:
     assert gone == {"schema": 1, "unit": "kiosk.service", "path": f"/{KIOSK}", "removed": True}
 
 
+def test_a_name_that_systemd_takes_for_none_writes_no_lines(tree: Tree) -> None:
+    tree.put(f"{LIB}/real.service", "[Service]\nExecStart=/a\n")
+    forged = "a\n[Service]\nExecStartPre=poweroff\n#.service"
+    tree.put(f"{LIB}/{forged}", "[Service]\nExecStart=/b\n")
+    tree.link(f"{ETC}/kiosk.service", f"/{LIB}/{forged}")
+    with pytest.raises(VerisealError):
+        lookup.full_name(forged)
+    plan = tree.plan("kiosk.service")
+    assert plan.unit == "kiosk.service"
+    assert "poweroff" not in [line.partition("=")[2] for line in plan.text.splitlines()]
+
+
 def test_says_what_the_drop_in_does_not_cover(tree: Tree, cli: Cli) -> None:
     tree.service(
         "a.service",
@@ -394,12 +406,12 @@ def no_such_program(tree: Tree) -> None:
 
 def start_after_ours(tree: Tree) -> None:
     tree.service("a.service", "ExecStart=/a")
-    tree.put(f"{ETC}/a.service.d/override.conf", "[Service]\nExecStart=\nExecStart=/b\n")
+    tree.put(f"{ETC}/a.service.d/zzz.conf", "[Service]\nExecStart=\nExecStart=/b\n")
 
 
 def reset_after_ours(tree: Tree) -> None:
     tree.service("a.service", "ExecStart=/a")
-    tree.put(f"{ETC}/service.d/60.conf", "[Service]\nUnsetEnvironment=\n")
+    tree.put(f"{ETC}/service.d/zzz.conf", "[Service]\nUnsetEnvironment=\n")
 
 
 BROKEN: dict[Callable[[Tree], None], str] = {

@@ -4,6 +4,7 @@ Sources: systemd.service(5), COMMAND LINES; config_parse_exec() in src/core/load
 """
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ _ABSOLUTE_SPECIFIERS = "CEfhLSstTVyY"
 """Those of systemd.unit(5) that stand for an absolute path."""
 _MOST_PATH, _MOST_NAME = 4095, 255
 """Bytes: PATH_MAX with its NUL, NAME_MAX."""
+_UNESCAPED = re.compile(r"(?<!%)(?:%%)*%[IJPf]")
 _UNSAFE = "\"'\\\x7f"
 """What systemd refuses in the path of a program, besides control characters."""
 
@@ -134,6 +136,9 @@ def _require_program(at: Assignment, prefixes: str, program: str) -> None:
     if "$" in program and ":" not in prefixes:
         problem = "a $ in the path of the program would be expanded in an argument"
         raise _bad(at, problem, program, "Rename the program, or start it with the prefix :")
+    if ":" not in prefixes and _UNESCAPED.search(program):
+        problem = "an instance may stand for a $ there, which would be expanded in an argument"
+        raise _bad(at, problem, program, "Start it with the prefix :")
     if program.endswith("/"):
         raise _bad(at, "the program is a directory", program)
     if program.startswith("%") and program[1:2] in tuple(_ABSOLUTE_SPECIFIERS):

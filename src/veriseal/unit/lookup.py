@@ -108,7 +108,7 @@ class _Names:
         self._known: dict[str, str] = {}
         for directory in SEARCH_PATH:
             for name in _list(root, directory):
-                if name.endswith(SUFFIX) and name not in self._known:
+                if _NAME.fullmatch(name) and name not in self._known:
                     target = self._target(directory, name)
                     if target != name:
                         self._known[name] = target
@@ -122,7 +122,8 @@ class _Names:
         # The link's own last component is the alias, wherever that file leads in turn.
         parent = _shown(self._root, files.inside(self._root, os.path.dirname(whole)))
         # Elsewhere: a linked unit file, or a mask.
-        return os.path.basename(whole) if parent in self._searched else path
+        alias = os.path.basename(whole)
+        return alias if parent in self._searched and _NAME.fullmatch(alias) else path
 
     def _known_as(self, name: str) -> str | None:
         target = self._known.get(name)

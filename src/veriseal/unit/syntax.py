@@ -75,7 +75,11 @@ def _decode(data: bytes, path: str) -> str:
         raise _bad(path, None, "it holds a NUL or carriage return", "Write it with plain newlines")
     if any(0xFDD0 <= ord(c) <= 0xFDEF or ord(c) & 0xFFFE == 0xFFFE for c in text):
         raise _bad(path, None, "it holds a Unicode noncharacter, which systemd does not accept")
-    return text.removeprefix("\ufeff")
+    text = text.removeprefix("\ufeff")
+    # systemd takes one away from the start of any line, the first that it meets.
+    if "\ufeff" in text:
+        raise _bad(path, None, "it holds a byte order mark that is not at its start")
+    return text
 
 
 def _logical_lines(text: str) -> Iterator[tuple[int, str]]:

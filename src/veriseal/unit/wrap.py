@@ -11,8 +11,8 @@ from veriseal.unit.command import Command
 from veriseal.unit.lookup import Unit
 from veriseal.unit.syntax import Assignment
 
-FILE = "50-veriseal.conf"
-"""The name of the drop-in, in the unit's own directory for them."""
+FILE = "zz-veriseal.conf"
+"""The drop-in's name: it comes after others, such as the override.conf of `systemctl edit`."""
 
 UNSET = "LD_PRELOAD LD_AUDIT LD_LIBRARY_PATH GLIBC_TUNABLES GCONV_PATH LOCPATH"
 """What would act on the launcher's own interpreter before its first line runs."""
@@ -117,7 +117,7 @@ def _overridden(at: Assignment) -> None:
         "overridden",
         f"line {at.line}: {at.key}= is applied after {FILE} and would undo it",
         path=at.path,
-        remedy=f"Drop-ins are applied in the order of their names: call it 40-{name}",
+        remedy=f"Drop-ins are applied in the order of their names: call it 50-{name}",
     )
 
 
