@@ -19,7 +19,7 @@ from . import (
 from .row import Row
 
 ATTACKED, REPORTED, TIMING = "all", "report", "timing"
-CLOCKS = {"1970": "1970-01-01T00:00:00", "2100": "2100-01-01T00:00:00"}
+CLOCKS = {"1970": "1970-01-01T00:00:00", "2060": "2060-01-01T00:00:00"}
 """Group: where the machine's clock starts, in UTC."""
 
 PARTS: dict[str, tuple[Row, ...]] = {
