@@ -92,6 +92,16 @@ class Digest:
                 "bad-digest", "not a digest", expected="sha256:HEX or sha512:HEX", found=text
             ) from None
 
+    @classmethod
+    def parse_exact(cls, text: str) -> "Digest":
+        """As `parse`, of nothing but what is printed: lower case. Raises VerisealError."""
+        digest = cls.parse(text)
+        if str(digest) != text:
+            raise VerisealError(
+                "bad-digest", "not a digest as it is written", expected=digest, found=text
+            )
+        return digest
+
     def formatted(self) -> bytes:
         """``struct fsverity_formatted_digest``: what a built-in signature signs.
 
