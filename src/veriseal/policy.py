@@ -34,8 +34,17 @@ class Policy(NamedTuple):
     """The settings that count. The manual page describes each under its name in the file.
 
     Attributes:
-        releases, context: [trust]: further VOA names (``fedora:44``) whose certificates are
-            enrolled, and the VOA context directory.
+        previous, next: [trust]: VOA names (``fedora:44``) of the releases whose certificates are
+            enrolled beside those of the system's own release: the window.
+        context: [trust]: the VOA context directory.
+        anchors: [trust]: whether release certificates need an anchor that vouches for them only
+            where there is any (``if-present``), or always (``require``).
+        dates: [trust]: what the dates of certificates do: ``ignore``, ``warn`` or ``enforce``.
+        statement: [trust]: the signed trust statement, a path in the initrd; with
+            ``statement_device``, a path on the file system of that device. Empty for none.
+        statement_device: [trust]: a block device, such as /dev/disk/by-label/ESP.
+        without_statement: [trust]: what counts if the statement cannot be used: nothing
+            (``refuse``) or the certificates of the initrd (``built-in``).
         keyring, root, mode, signatures_needed, verity: [boot]: whether the kernel must check
             signatures (``require``) or nothing but the manifest counts (``off``); whether the
             root is a ``tree`` or ``composefs``; whether a finding fails the boot (``enforce``)
@@ -60,8 +69,14 @@ class Policy(NamedTuple):
             with an /etc and a /var of its own has ``mutable = ["/etc", "/var"]``.
     """
 
-    releases: tuple[str, ...] = ()
+    previous: tuple[str, ...] = ()
+    next: tuple[str, ...] = ()
     context: str = "default"
+    anchors: str = "if-present"
+    dates: str = "warn"
+    statement: str = ""
+    statement_device: str = ""
+    without_statement: str = "refuse"
     keyring: str = "require"
     root: str = "tree"
     mode: str = "enforce"
@@ -223,7 +238,16 @@ def _digests(value: object) -> tuple[Digest, ...]:
 
 
 _TABLE: dict[str, dict[str, Callable[[object], Any]]] = {
-    "trust": {"releases": _components, "context": _component},
+    "trust": {
+        "previous": _components,
+        "next": _components,
+        "context": _component,
+        "anchors": _one_of("if-present", "require"),
+        "dates": _one_of("ignore", "warn", "enforce"),
+        "statement": _path,
+        "statement_device": _path,
+        "without_statement": _one_of("refuse", "built-in"),
+    },
     "boot": {
         "keyring": _one_of("require", "off"),
         "root": _one_of("tree", "composefs"),

@@ -208,7 +208,7 @@ HOME_URL="https://example.org/"
 
 POLICY = b"""\
 [trust]
-releases = ["fedora:44"]
+next = ["fedora:44"]
 context = "default"
 [boot]
 keyring = "require"

@@ -77,7 +77,7 @@ def policy(data: bytes) -> None:
         return
     Rules(made.exclusive, made.mutable)
     assert set(settings.EXCLUSIVE) <= set(made.exclusive)
-    for name in (*made.releases, made.context):
+    for name in (*made.previous, *made.next, made.context):
         assert os.path.basename(name) == name not in ("", ".", "..")
     assert 1 <= made.signatures_needed <= 64
     for digest in made.revoked:

@@ -44,9 +44,10 @@ ALLOWED = {
     "kernel": "errors names digest",
     "sitepackages": "",
     "tree": "errors digest merkle closure dump pattern pool certificate manifest kernel",
+    "trust": "errors digest merkle pem voa policy certificate signature",
     "launch": "errors names digest trusted report table script journal sitepackages kernel",
     "boot": "errors digest closure trusted report table journal osrelease pattern policy voa pem "
-    "certificate signature manifest tree kernel",
+    "certificate signature manifest trust tree kernel",
     "unit": "errors build",
     "build": "errors digest pem merkle closure script dump pattern policy osrelease pool "
     "certificate signature manifest kernel",

@@ -21,8 +21,8 @@ def test_without_any_file_the_defaults_count(paths: tuple[str, str]) -> None:
 
 
 def test_the_later_file_overrides_single_keys(paths: tuple[str, str]) -> None:
-    Path(paths[0]).write_text('[trust]\nreleases = ["fedora:44"]\ncontext = "kiosk"\n')
-    Path(paths[1]).write_text("[trust]\nreleases = []\n")
+    Path(paths[0]).write_text('[trust]\nnext = ["fedora:44"]\ncontext = "kiosk"\n')
+    Path(paths[1]).write_text("[trust]\nnext = []\n")
     assert policy.load(paths) == Policy(context="kiosk")
 
 
@@ -30,16 +30,16 @@ def test_the_later_file_overrides_single_keys(paths: tuple[str, str]) -> None:
     ("text", "named"),
     [
         ("[trust]\nrelease = []\n", "release"),
-        ("[Trust]\nreleases = []\n", "Trust"),
-        ("releases = []\n", "releases"),
+        ("[Trust]\nnext = []\n", "Trust"),
+        ("next = []\n", "next"),
         ("trust = 1\n", "trust"),
-        ('[trust]\nreleases = "fedora:44"\n', "trust.releases"),
+        ('[trust]\nnext = "fedora:44"\n', "trust.next"),
         ("[trust]\ncontext = 1\n", "trust.context"),
-        ("[trust]\nreleases = [1]\n", "trust.releases"),
+        ("[trust]\nnext = [1]\n", "trust.next"),
         ('[trust]\ncontext = ""\n', "trust.context"),
         ('[trust]\ncontext = ".."\n', "trust.context"),
         ('[trust]\ncontext = "a/b"\n', "trust.context"),
-        ('[trust]\nreleases = ["../../run/voa"]\n', "trust.releases"),
+        ('[trust]\nnext = ["../../run/voa"]\n', "trust.next"),
         ('[trust]\ncontext = "a\\u0000b"\n', "trust.context"),
         ("[trust\n", "not TOML"),
         ("a = " + "[" * 100000 + "\n", "not TOML"),

@@ -29,7 +29,7 @@ def make(policy: Policy, os_release: dict[str, str], root: str = "/") -> Plan:
     Raises VerisealError: ``no-certificates``, or what is wrong with one of them.
     """
     names = voa.os_identifiers(os_release)
-    names = list(dict.fromkeys([*names, *policy.releases]))
+    names = list(dict.fromkeys([*policy.previous, *names, *policy.next]))
     load_paths = [os.path.join(root, path.lstrip("/")) for path in voa.INITRD_LOAD_PATHS]
     found, ignored = voa.find(load_paths, names, policy.context)
     releases = [Release(name, certificate.load(_read(path), path)) for name, path in found]
