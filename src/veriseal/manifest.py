@@ -12,6 +12,7 @@ from veriseal import closure, merkle, pattern, signature
 from veriseal.certificate import Certificate
 from veriseal.digest import Digest, algorithm
 from veriseal.errors import VerisealError
+from veriseal.fields import Fields, load
 from veriseal.merkle import Parameters
 
 DIRECTORY = "usr/lib/veriseal/manifest"
@@ -25,7 +26,6 @@ MAX_SIZE = 1 << 20
 MAX_TREE_LIST_SIZE = 1 << 28
 """Bytes, both."""
 MAX_SIGNATURES = 64
-_MAX_NUMBER = (1 << 63) - 1
 
 PARAMETERS = Parameters()
 """How the manifest and the files beside it are digested: SHA-256, 4096 bytes, no salt."""
@@ -105,11 +105,7 @@ def parse(data: bytes, path: str) -> Manifest:
     """
     if len(data) > MAX_SIZE:
         raise _bad(path, "too large", f"at most {MAX_SIZE} bytes", f"{len(data)} bytes")
-    try:
-        document = json.loads(data.decode(), object_pairs_hook=_without_duplicates)
-    except (ValueError, RecursionError) as error:
-        raise _bad(path, f"not JSON: {error}") from None
-    fields = _Fields(document, path, "the manifest")
+    fields = Fields(load(data, path, _bad), path, "the manifest", _bad)
     head = (fields.take("format"), fields.take("schema"))
     if head != (FORMAT, SCHEMA) or type(head[1]) is not int:
         raise _bad(path, "not a manifest of a known format", f"{FORMAT} {SCHEMA}", f"{head}")
@@ -120,7 +116,7 @@ def parse(data: bytes, path: str) -> Manifest:
         "revoked": tuple(_digest(one, path) for one in fields.texts("revoked")),
     }
     if "image" in fields.left:
-        image = _Fields(fields.take("image"), path, "image")
+        image = Fields(fields.take("image"), path, "image", _bad)
         values["image"] = _digest(image.text("digest"), path)
         image.end()
     else:
@@ -129,8 +125,8 @@ def parse(data: bytes, path: str) -> Manifest:
     return Manifest(**values)
 
 
-def _tree_values(fields: "_Fields", path: str) -> dict[str, Any]:
-    verity = _Fields(fields.take("verity"), path, "verity")
+def _tree_values(fields: Fields, path: str) -> dict[str, Any]:
+    verity = Fields(fields.take("verity"), path, "verity", _bad)
     values: dict[str, Any] = {
         "tree": _attached(fields, "tree", MAX_TREE_LIST_SIZE, path),
         "closures": _attached(fields, "closures", closure.MAX_SIZE, path),
@@ -149,8 +145,8 @@ def _tree_values(fields: "_Fields", path: str) -> dict[str, Any]:
     return values
 
 
-def _attached(fields: "_Fields", name: str, most: int, path: str) -> Attached:
-    inner = _Fields(fields.take(name), path, name)
+def _attached(fields: Fields, name: str, most: int, path: str) -> Attached:
+    inner = Fields(fields.take(name), path, name, _bad)
     attached = Attached(_digest(inner.text("digest"), path), inner.number("size", 1, most))
     if attached.digest.algorithm is not PARAMETERS.algorithm:
         raise _bad(path, f"the digest of {name}", PARAMETERS.algorithm, attached.digest)
@@ -240,53 +236,6 @@ def check_version(manifest: Manifest, floor: int, path: str) -> None:
             found=f"version {manifest.version}",
             remedy="Install the newer release again, or boot the older one's own initrd",
         )
-
-
-class _Fields:
-    """The keys of a JSON object; each is taken once, and `end` says which are left."""
-
-    def __init__(self, value: object, path: str, name: str) -> None:
-        if not isinstance(value, dict):
-            raise _bad(path, f"{name}: not an object")
-        self.left: dict[str, object] = dict(value)
-        self._path = path
-        self._name = name
-
-    def take(self, key: str) -> object:
-        if key not in self.left:
-            raise _bad(self._path, f"{self._name}: {key} is missing")
-        return self.left.pop(key)
-
-    def text(self, key: str, may_be_empty: bool = False) -> str:
-        value = self.take(key)
-        if not isinstance(value, str) or not (value or may_be_empty):
-            raise _bad(self._path, f"{self._name}: {key}", "text", repr(value))
-        return value
-
-    def texts(self, key: str) -> list[str]:
-        value = self.take(key)
-        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-            raise _bad(self._path, f"{self._name}: {key}", "a list of texts", repr(value))
-        return value
-
-    def number(self, key: str, least: int, most: int = _MAX_NUMBER) -> int:
-        value = self.take(key)
-        # bool is an int, and is not meant.
-        if type(value) is not int or not least <= value <= most:
-            wanted = f"a number from {least} to {most}"
-            raise _bad(self._path, f"{self._name}: {key}", wanted, repr(value))
-        return value
-
-    def end(self) -> None:
-        if self.left:
-            raise _bad(self._path, f"{self._name}: unknown key", found=", ".join(self.left))
-
-
-def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a key is given twice")
-    return found
 
 
 def _digest(text: str, path: str) -> Digest:

@@ -75,7 +75,7 @@ TARGETS = (
     Target(
         "manifest",
         texts.manifest,
-        "manifest.parse digest.Digest.parse digest.Digest.parse_exact",
+        "manifest.parse fields.load digest.Digest.parse digest.Digest.parse_exact",
         lambda: [
             manifest.serialize(samples.statement()),
             manifest.serialize(samples.image_statement()),
