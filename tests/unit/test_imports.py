@@ -45,7 +45,7 @@ ALLOWED = {
     "kernel": "errors names digest",
     "sitepackages": "",
     "tree": "errors digest merkle closure dump pattern pool certificate manifest kernel",
-    "trust": "errors fields digest merkle pem voa policy certificate signature",
+    "trust": "errors fields digest merkle pem voa policy certificate signature kernel",
     "launch": "errors names digest trusted report table script journal sitepackages kernel",
     "boot": "errors digest closure trusted report table journal osrelease pattern policy voa pem "
     "certificate signature manifest trust tree kernel",

@@ -1,0 +1,69 @@
+"""Reading a file of a directory that nobody has verified, and the signatures beside it."""
+
+import errno
+import os
+import stat
+
+from veriseal.digest import MAX_SIGNATURE_SIZE
+from veriseal.kernel import files
+
+SUFFIX = ".sig"
+MAX_SIGNATURES = 64
+"""Of one file. Nobody needs as many, and each costs time at boot."""
+
+
+def read(path: str, root: str, limit: int) -> tuple[bytes, dict[str, bytes | OSError]]:
+    """The file ``path`` below the directory ``root``, and ``path.*.sig`` beside it, by name.
+
+    No link is followed below ``root``, and only regular files are read. Of the file there are at
+    most ``limit`` + 1 bytes, of a signature one more than any has; of more than `MAX_SIGNATURES`
+    the names alone. A signature that cannot be read is the reason for it.
+
+    Raises OSError.
+    """
+    place, name = os.path.split(path.lstrip("/"))
+    directory = _open_directory(root, place)
+    try:
+        data = _contents(directory, name, limit)
+        names = sorted(
+            one
+            for one in os.listdir(directory)
+            if one.startswith(f"{name}.") and one.endswith(SUFFIX)
+        )
+        if len(names) > MAX_SIGNATURES:
+            return data, dict.fromkeys(names, b"")
+        return data, {one: _signature(directory, one) for one in names}
+    finally:
+        os.close(directory)
+
+
+def _open_directory(root: str, place: str) -> int:
+    flags = os.O_RDONLY | os.O_DIRECTORY
+    top = os.open(root, flags | os.O_CLOEXEC)
+    try:
+        return files.open_beneath(top, os.fsencode(place or "."), flags)
+    finally:
+        os.close(top)
+
+
+def _signature(directory: int, name: str) -> bytes | OSError:
+    try:
+        return _contents(directory, name, MAX_SIGNATURE_SIZE)
+    except OSError as error:
+        return error
+
+
+def _contents(directory: int, name: str, limit: int) -> bytes:
+    # O_NONBLOCK: a FIFO must not stop the boot.
+    fd = files.open_beneath(directory, os.fsencode(name), os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", name)
+        parts = []
+        left = limit + 1
+        while left and (part := os.read(fd, left)):
+            parts.append(part)
+            left -= len(part)
+        return b"".join(parts)
+    finally:
+        os.close(fd)
