@@ -24,7 +24,7 @@ ALLOWED = {
     "errors": "",
     "digest": "errors",
     "names": "",
-    "closure": "errors digest",
+    "closure": "errors digest fields",
     "script": "errors names",
     "trusted": "errors",
     "report": "errors trusted",
@@ -35,23 +35,25 @@ ALLOWED = {
     "pattern": "errors",
     "pool": "errors",
     "policy": "errors digest pattern",
-    "voa": "errors",
+    "resolve": "",
+    "voa": "errors resolve",
     "fields": "errors",
+    "signers": "errors fields",
     "dump": "errors digest",
     "merkle": "errors digest",
     "certificate": "errors pem",
     "signature": "errors digest certificate",
-    "manifest": "errors fields digest merkle closure pattern certificate signature",
+    "manifest": "errors fields digest merkle closure pattern certificate signature signers",
     "kernel": "errors names digest",
     "sitepackages": "",
-    "tree": "errors digest merkle closure dump pattern pool certificate manifest kernel",
+    "tree": "errors digest merkle closure signers dump pattern pool certificate manifest kernel",
     "trust": "errors fields digest merkle pem voa policy certificate signature kernel",
     "launch": "errors names digest trusted report table script journal sitepackages kernel",
     "boot": "errors digest closure trusted report table journal osrelease pattern policy voa pem "
     "certificate signature manifest trust tree kernel",
     "unit": "errors build",
     "build": "errors digest pem merkle closure script dump pattern policy osrelease pool "
-    "certificate signature manifest kernel",
+    "certificate signature signers manifest trust kernel",
 }
 
 

@@ -23,7 +23,8 @@ MAX_NAME_SIZE = 64
 MAX_DAYS = 36500
 
 # ID[:VERSION_ID[:VARIANT_ID[:IMAGE_ID[:IMAGE_VERSION]]]], in the characters of os-release(5).
-_OS = re.compile(r"(?!\.)[a-z0-9._-]+(:[a-z0-9._-]+){0,4}")
+# What is left out in the middle is empty, and what is left out at the end has no colon: UAPI.11.
+_OS = re.compile(r"(?!\.)[a-z0-9._-]+(:[a-z0-9._-]*){0,4}(?<!:)")
 
 
 def make_root(name: str, key: PrivateKey, days: int) -> bytes:
@@ -59,13 +60,7 @@ def issue(
     Raises VerisealError: ``key-mismatch``, ``bad-name``, ``bad-os``, ``bad-validity``.
     """
     keys.check_match(root_key, f"key of {root.path}", root)
-    if not _OS.fullmatch(os_name):
-        raise VerisealError(
-            "bad-os",
-            "not the name of a release",
-            expected="ID:VERSION_ID as in os-release, such as fedora:43",
-            found=os_name,
-        )
+    check_os(os_name)
     start, end = _validity(3650 if days is None else days)
     if end > root.not_after:
         if days is not None:
@@ -90,6 +85,17 @@ def issue(
     pem = _sign(builder, root_key)
     certificate.check_issued_by(certificate.load(pem, name), root)
     return pem
+
+
+def check_os(name: str) -> None:
+    """Raise VerisealError (``bad-os``) unless ``name`` can be the VOA name of a release."""
+    if not _OS.fullmatch(name):
+        raise VerisealError(
+            "bad-os",
+            "not the name of a release",
+            expected="ID:VERSION_ID as in os-release, such as fedora:43",
+            found=name,
+        )
 
 
 def _certificate(

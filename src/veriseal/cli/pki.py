@@ -53,8 +53,9 @@ def run_root(options: argparse.Namespace) -> None:
         "Next: issue a certificate for each release:",
         f"  veriseal pki issue --root-key {options.key_out} --root-cert {options.cert_out} "
         "--os ID:VERSION_ID ...",
-        "and install the root's certificate as a trust anchor of the initrd:",
-        "  /usr/share/voa/ID:VERSION_ID/trust-anchor-image/default/x509/NAME.pem",
+        "and install the root's certificate, to be built into the initrd as a trust anchor; under",
+        "an ID without VERSION_ID it vouches for all releases of that ID:",
+        "  /usr/share/voa/ID/trust-anchor-image/default/x509/NAME.pem",
     )
 
 
@@ -81,6 +82,8 @@ def run_issue(options: argparse.Namespace) -> None:
         f"  valid until: {made.not_after:%Y-%m-%d} (the kernel does not look at dates)",
         "Next: install the certificate, to be built into the initrd:",
         f"  /usr/share/voa/{options.os}/image/default/x509/NAME.pem",
+        "and its root, as an anchor that vouches for all releases of that ID:",
+        f"  /usr/share/voa/{options.os.partition(':')[0]}/trust-anchor-image/default/x509/NAME.pem",
         "and sign:",
         f"  veriseal sign --key {options.key_out} --cert {options.cert_out} FILE...",
     )

@@ -2,10 +2,12 @@
 
 import argparse
 import shlex
+from collections.abc import Callable
 
 from veriseal import certificate, pem
 from veriseal.build import files, keys
 from veriseal.build.signer import Command, Key, Signer
+from veriseal.certificate import Certificate
 from veriseal.cli import passphrase
 from veriseal.errors import UsageError
 
@@ -27,9 +29,14 @@ def add(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--passphrase-file", metavar="FILE", help="of the key: its first line")
 
 
-def of(options: argparse.Namespace) -> Signer:
-    """Who the options of `add` name. Raises OSError, VerisealError, UsageError."""
-    cert = certificate.load(files.read(options.cert, pem.MAX_FILE_SIZE), options.cert)
+def of(
+    options: argparse.Namespace, load: Callable[[bytes, str], Certificate] = certificate.load
+) -> Signer:
+    """Who the options of `add` name; ``load`` says what kind of certificate theirs must be.
+
+    Raises OSError, VerisealError, UsageError.
+    """
+    cert = load(files.read(options.cert, pem.MAX_FILE_SIZE), options.cert)
     if options.key is not None:
         key = keys.load(
             options.key, lambda: passphrase.existing(options.passphrase_file, options.key)

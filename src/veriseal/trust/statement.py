@@ -161,15 +161,30 @@ def load(
             path=shown,
             remedy=_INSTALL,
         ) from None
+    return check(data, signatures, anchors, os_names, floor, shown)
+
+
+def check(
+    data: bytes,
+    signatures: Mapping[str, bytes | OSError],
+    anchors: Sequence[Anchor],
+    os_names: Sequence[str],
+    floor: int,
+    path: str,
+) -> Statement:
+    """The statement in ``data``, the contents of ``path``. Steps 2 to 6 of this module.
+
+    The rest is as for `check_signatures` and `load`. Raises VerisealError as `load` does.
+    """
     if len(data) > MAX_SIZE:
-        raise _bad(shown, "too large", f"at most {MAX_SIZE} bytes", "more")
-    signers = check_signatures(data, signatures, anchors, shown)
-    statement = parse(data, shown, signers[0].certificate)
+        raise _bad(path, "too large", f"at most {MAX_SIZE} bytes", "more")
+    signers = check_signatures(data, signatures, anchors, path)
+    statement = parse(data, path, signers[0].certificate)
     if statement.os not in os_names:
         raise VerisealError(
             "other-os",
             "the trust statement is for another operating system or release",
-            path=shown,
+            path=path,
             expected=" or ".join(os_names),
             found=statement.os,
             remedy="Install the one of this system's vendor",
@@ -179,7 +194,7 @@ def load(
         raise VerisealError(
             "statement-rolled-back",
             "the trust statement is older than one this machine has known",
-            path=shown,
+            path=path,
             expected=f"version {floor} or newer",
             found=f"version {statement.version}",
             remedy="Install the newer one again",

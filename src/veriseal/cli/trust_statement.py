@@ -1,0 +1,138 @@
+"""veriseal trust statement: make and sign a trust statement."""
+
+import argparse
+import hashlib
+import re
+import sys
+
+from veriseal import certificate, pem
+from veriseal.build import files, statement
+from veriseal.certificate import Certificate
+from veriseal.cli import numbers, signer
+from veriseal.digest import Digest
+from veriseal.errors import UsageError, VerisealError, printable
+from veriseal.trust.statement import Statement, StatementRelease
+
+_FINGERPRINT = re.compile("[0-9a-f]{64}")
+_RELEASE = re.compile(r"(?P<os>[^=]+)=(?P<certificates>.+?)(@(?P<floor>[0-9]+))?", re.DOTALL)
+
+_EPILOG = f"""\
+The signer is the vendor's root: its certificate, a trust anchor, must be in the initrds that are to
+accept the statement. FILE gets the statement, and beside it lies the signature, FILE.NAME.sig. Both
+are installed where trust.statement says. A version that a machine has once known is the lowest that
+its next initrd accepts: raise it with each change. CERT has no comma in its path.
+
+Where the anchors themselves are to change, each one signs: run this command again with the same
+--created and the other --key and --cert. A statement that is not the same byte for byte replaces
+the old one, whose signatures are removed.
+
+{signer.EPILOG}"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Describe the step's arguments."""
+    parser.add_argument(
+        "--os", required=True, metavar="NAME", help="of the systems it is for, such as debian"
+    )
+    parser.add_argument(
+        "--version", required=True, metavar="N", help="of the statement; only grows", dest="number"
+    )
+    parser.add_argument(
+        "--created", metavar="SECONDS", help="since 1970 [SOURCE_DATE_EPOCH, or else now]"
+    )
+    parser.add_argument(
+        "--release",
+        required=True,
+        action="append",
+        metavar="OS=CERT[,CERT...][@FLOOR]",
+        help="a release that counts, its certificates, PEM, and the lowest version of its manifest "
+        "[0]; can be repeated",
+    )
+    parser.add_argument(
+        "--revoke-digest",
+        action="append",
+        default=[],
+        metavar="DIGEST",
+        help="that no file may have, sha256:HEX or sha512:HEX; can be repeated",
+    )
+    parser.add_argument(
+        "--revoke-cert",
+        action="append",
+        default=[],
+        metavar="CERT",
+        help="a certificate, PEM, or its SHA-256 fingerprint; can be repeated",
+    )
+    parser.add_argument("--out", required=True, metavar="FILE", help="such as trust.json")
+    signer.add(parser)
+    parser.epilog = _EPILOG
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Make, sign, write and read back the statement."""
+    version = numbers.number("--version", options.number, 1)
+    created = numbers.created(options.created)
+    by = signer.of(options, certificate.load_root)
+    made = Statement(
+        options.os,
+        version,
+        created,
+        tuple(_release(text) for text in options.release),
+        tuple(_digest(text) for text in options.revoke_digest),
+        tuple(_fingerprint(text) for text in options.revoke_cert),
+        options.out,
+        by.certificate,
+    )
+    try:
+        written = statement.write(options.out, made, by)
+    except VerisealError as error:
+        if error.reason == "bad-os":
+            raise UsageError(str(error)) from None
+        raise
+    for path in written.removed:
+        print(f"removed {printable(path)}: it signed another statement", file=sys.stderr)
+    for release in written.statement.releases:
+        for one in release.certificates:
+            text = f"{release.os}: {one.subject}, {one.fingerprint}, from version {release.floor}"
+            print(printable(text), file=sys.stderr)
+            _warn_of_stranger(one, by.certificate)
+    print(f"{written.digest} {printable(options.out)}")
+
+
+def _warn_of_stranger(release: Certificate, root: Certificate) -> None:
+    """Other roots may be anchors as well, so this is no error."""
+    try:
+        certificate.check_issued_by(release, root)
+    except VerisealError as error:
+        print(f"veriseal: needs another anchor in the initrd: {error}", file=sys.stderr)
+
+
+def _release(text: str) -> StatementRelease:
+    match = _RELEASE.fullmatch(text)
+    if match is None:
+        raise UsageError(
+            f"--release: not OS=CERT[,CERT...][@FLOOR]: {text}",
+            remedy="For example --release debian:13=13.pem@5",
+        )
+    paths = match["certificates"].split(",")
+    loaded = [certificate.load(files.read(path, pem.MAX_FILE_SIZE), path) for path in paths]
+    return StatementRelease(
+        match["os"], numbers.number("--release: @FLOOR", match["floor"] or "0", 0), tuple(loaded)
+    )
+
+
+def _digest(text: str) -> Digest:
+    try:
+        return Digest.parse(text)
+    except VerisealError as error:
+        raise UsageError(f"--revoke-digest: {error}") from None
+
+
+def _fingerprint(text: str) -> str:
+    # OpenSSL prints it in capital letters, with colons.
+    plain = text.replace(":", "").lower()
+    if _FINGERPRINT.fullmatch(plain):
+        return plain
+    # Whatever else is wrong with it: that may be why it is revoked.
+    der = pem.one_certificate(files.read(text, pem.MAX_FILE_SIZE), text)
+    return hashlib.sha256(der).hexdigest()
