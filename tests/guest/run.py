@@ -144,8 +144,9 @@ def _pack(payload: Path, script: Path | None, args: Sequence[str]) -> None:
         sources.mkdir(parents=True)
         skip = shutil.ignore_patterns("__pycache__", ".*")
         shutil.copytree(REPO / "tests", sources / "tests", symlinks=True, ignore=skip)
-        if (REPO / "pyproject.toml").exists():
-            shutil.copy2(REPO / "pyproject.toml", sources)
+        for name in ("pyproject.toml", "ROTATION.md"):
+            if (REPO / name).exists():
+                shutil.copy2(REPO / name, sources)
         inside = stage / INSIDE
         inside.mkdir(parents=True)
         shutil.copy2(root.FILES / "run", inside)
