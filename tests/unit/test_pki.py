@@ -10,7 +10,9 @@ import pytest
 from cryptography import x509
 
 from veriseal.build import files, keys
-from veriseal.certificate import Certificate, check_collisions, check_issued_by, load, load_root
+from veriseal.certificate import Certificate, load, load_root
+from veriseal.chain import check_issued_by
+from veriseal.collisions import check as check_collisions
 from veriseal.errors import VerisealError
 
 pytestmark = pytest.mark.unit
@@ -67,6 +69,16 @@ def test_root_and_release(
     assert constraints.value.path_length == 0
     identifier = issued.x509.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value
     assert identifier.key_identifier == authority.skid
+
+
+def test_a_release_whose_name_leaves_parts_out(
+    tmp_path: Path, root: Callable[..., list[str]], cli: Cli
+) -> None:
+    options = [*ISSUE, *outputs(tmp_path, "x"), "--os", "arch:::cashier"]
+    status, _, err = cli("pki", "issue", *root(), *options)
+    assert status == 0
+    assert "/usr/share/voa/arch:::cashier/image/default/x509/NAME.pem" in err
+    assert "/usr/share/voa/arch/trust-anchor-image/default/x509/NAME.pem" in err
 
 
 def test_openssl_accepts_the_chain(
@@ -171,7 +183,7 @@ def test_what_is_no_root_cannot_issue(
         ["--os", "fedora/43"],
         ["--os", ".."],
         ["--os", ""],
-        ["--os", "fedora::43"],
+        ["--os", "fedora:43:"],
         ["--os", "a:b:c:d:e:f"],
         ["--name", "A\nB"],
         ["--name", "A" * 60],
