@@ -38,17 +38,19 @@ def exercise() -> None:
 
 def check_a_tree() -> None:
     """Do what `veriseal boot verify` does, on a tree of one empty directory."""
-    from veriseal import closure, manifest
+    from veriseal import closure, manifest, signers
     from veriseal.boot import verify
     from veriseal.digest import SHA256, Digest
 
     tree_list, digest = b"/ 0 40700 2 0 0 0 0.0 - - -\n", Digest(SHA256, bytes(32))
     closures = closure.serialize({b"/program": [closure.Member(b"/library", digest)]})
-    attached = [manifest.Attached(digest, len(data)) for data in (tree_list, closures)]
+    signed = signers.serialize([signers.Signed("os", "0" * 64, "CN=x")])
+    attached = [manifest.Attached(digest, len(data)) for data in (tree_list, closures, signed)]
     statement = manifest.Manifest("os", 1, 0, *attached)
     statement = manifest.parse(manifest.serialize(statement), "manifest")
     closure.parse(closures, "closures")
-    release = verify.source.Release(statement, tree_list, closures, digest, [], [], "-")
+    signers.parse(signed, "signers")
+    release = verify.source.Release(statement, tree_list, closures, signed, digest, [], [], "-")
     with tempfile.TemporaryDirectory() as directory:
         root = os.open(directory, os.O_RDONLY)
         verify.check.check(root, release, True)

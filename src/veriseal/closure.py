@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from veriseal.digest import Digest
 from veriseal.errors import VerisealError
+from veriseal.fields import absolute
 
 NAME = "closures.json"
 """The file, beside the manifest, which has its digest and size."""
@@ -24,8 +25,6 @@ MAX_SIZE = 1 << 26
 """Bytes of the file."""
 MAX_MEMBERS = 4096
 """Of one program."""
-MAX_PATH = 4096
-"""Bytes of a path: PATH_MAX, include/uapi/linux/limits.h."""
 
 _KEYS = {"format", "schema", "files", "programs"}
 
@@ -125,13 +124,8 @@ def _below(value: Iterable[object], limit: int) -> bool:
 
 
 def _path(value: Any, path: str) -> bytes:
-    name = b""
-    if isinstance(value, str):
-        try:
-            name = os.fsencode(value)
-        except UnicodeEncodeError:  # a surrogate that stands for no byte
-            pass
-    if not name.startswith(b"/") or b"\0" in name or len(name) > MAX_PATH:
+    name = absolute(value)
+    if name is None:
         raise _bad(path, "not an absolute path that a file can have", found=repr(value)[:200])
     return name
 

@@ -1,11 +1,14 @@
 """Strict reading of signed JSON documents: no key unknown, missing or given twice. Pure."""
 
 import json
+import os
 from typing import Protocol
 
 from veriseal.errors import VerisealError
 
 MAX_NUMBER = (1 << 63) - 1
+MAX_PATH = 4096
+"""Bytes of a path: PATH_MAX, include/uapi/linux/limits.h."""
 
 
 class Bad(Protocol):
@@ -23,6 +26,18 @@ def load(data: bytes, path: str, bad: Bad) -> object:
         return json.loads(data.decode(), object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:
         raise bad(path, f"not JSON: {error}") from None
+
+
+def absolute(value: object) -> bytes | None:
+    """The path that ``value`` is as text: absolute, and one that a file can have. Or None."""
+    if not isinstance(value, str):
+        return None
+    try:
+        path = os.fsencode(value)
+    except UnicodeEncodeError:  # a surrogate that stands for no byte
+        return None
+    good = path.startswith(b"/") and b"\0" not in path and len(path) <= MAX_PATH
+    return path if good else None
 
 
 class Fields:

@@ -1,14 +1,15 @@
 """The manifest: the signed statement about one version of a release, and its checks. Pure.
 
 A small JSON file. What is signed is its fs-verity digest, with the same signature as that of a
-program; what it says of the tree are the fs-verity digests of the tree list and the closures.
+program; what it says of the tree are the fs-verity digests of the files beside it: the tree list,
+the closures and the signers.
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from veriseal import closure, merkle, pattern, signature
+from veriseal import closure, merkle, pattern, signature, signers
 from veriseal.certificate import Certificate
 from veriseal.digest import Digest, algorithm
 from veriseal.errors import VerisealError
@@ -21,7 +22,7 @@ DIRECTORY = "usr/lib/veriseal/manifest"
 NAME = "manifest.json"
 TREE_LIST = "tree.dump"
 FORMAT = "veriseal-manifest"
-SCHEMA = 2
+SCHEMA = 3
 MAX_SIZE = 1 << 20
 MAX_TREE_LIST_SIZE = 1 << 28
 """Bytes, both."""
@@ -45,7 +46,8 @@ class Manifest(NamedTuple):
         os: as VOA names it, such as ``fedora:43``.
         version: only grows.
         created: seconds since 1970.
-        tree, closures: the tree list, and what its programs need, see `closure`; None for an image.
+        tree, closures, signers: the tree list, what its programs need, see `closure`, and whose
+            signatures its files have, see `signers`; None for an image.
         image: the fs-verity digest of a composefs image; None for a tree.
         parameters: how the files of the tree are digested.
         exclusive, mutable, signed: patterns, see `pattern`: where nothing else may be, what is
@@ -58,6 +60,7 @@ class Manifest(NamedTuple):
     created: int
     tree: Attached | None = None
     closures: Attached | None = None
+    signers: Attached | None = None
     image: Digest | None = None
     parameters: Parameters = PARAMETERS
     exclusive: tuple[str, ...] = ()
@@ -80,11 +83,12 @@ def serialize(manifest: Manifest) -> bytes:
         "version": manifest.version,
         "created": manifest.created,
     }
-    if manifest.tree is None or manifest.closures is None:
+    if manifest.tree is None or manifest.closures is None or manifest.signers is None:
         document["image"] = {"digest": str(manifest.image)}
     else:
         parameters = manifest.parameters
-        for name, attached in (("tree", manifest.tree), ("closures", manifest.closures)):
+        for name in ("tree", "closures", "signers"):
+            attached: Attached = getattr(manifest, name)
             document[name] = {"digest": str(attached.digest), "size": attached.size}
         document["verity"] = {
             "algorithm": parameters.algorithm.name,
@@ -130,6 +134,7 @@ def _tree_values(fields: Fields, path: str) -> dict[str, Any]:
     values: dict[str, Any] = {
         "tree": _attached(fields, "tree", MAX_TREE_LIST_SIZE, path),
         "closures": _attached(fields, "closures", closure.MAX_SIZE, path),
+        "signers": _attached(fields, "signers", signers.MAX_SIZE, path),
     }
     try:
         values["parameters"] = Parameters(

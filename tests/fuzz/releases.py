@@ -10,13 +10,13 @@ from random import Random
 
 from tests.fuzz import mutate, samples, workplace
 from tests.fuzz.contract import attempt
-from veriseal import closure, manifest
+from veriseal import closure, manifest, signers
 from veriseal.errors import VerisealError
 from veriseal.tree import listed, source
 
 _SIGNATURE = f"{manifest.NAME}.1.sig"
 _CHANGED_MANIFEST, _SIGNED_MANIFEST, _SIGNATURE_FILE, _CHANGED_LIST, _SIGNED_LIST = range(5)
-_CHANGED_CLOSURES, _COUNT = 5, 6
+_CHANGED_CLOSURES, _CHANGED_SIGNERS, _COUNT = 5, 6, 7
 
 
 def seeds() -> list[bytes]:
@@ -28,6 +28,7 @@ def seeds() -> list[bytes]:
         samples.tree_list(),
         samples.tree_list(),
         samples.closures(),
+        samples.signed_by(),
     )
     return [bytes((number,)) + data for number, data in enumerate(files)]
 
@@ -40,6 +41,7 @@ def edit(random: Random, data: bytes, tokens: Sequence[bytes]) -> bytes:
         _SIGNED_MANIFEST: mutate.edit_json,
         _SIGNATURE_FILE: mutate.edit_der,
         _CHANGED_CLOSURES: mutate.edit_json,
+        _CHANGED_SIGNERS: mutate.edit_json,
     }.get(which[0], mutate.edit_lines)
     return which + change(random, data[1:], tokens)
 
@@ -53,6 +55,7 @@ def release(data: bytes) -> None:
         manifest.NAME: good,
         manifest.TREE_LIST: samples.tree_list(),
         closure.NAME: samples.closures(),
+        signers.NAME: samples.signed_by(),
     }
     if kind in (_CHANGED_MANIFEST, _SIGNED_MANIFEST):
         files[manifest.NAME] = body
@@ -60,6 +63,8 @@ def release(data: bytes) -> None:
         files[manifest.TREE_LIST] = body
     elif kind == _CHANGED_CLOSURES:
         files[closure.NAME] = body
+    elif kind == _CHANGED_SIGNERS:
+        files[signers.NAME] = body
     if kind == _SIGNED_LIST and body:
         statement = samples.statement()._replace(tree=samples.attached(body))
         files[manifest.NAME] = manifest.serialize(statement)

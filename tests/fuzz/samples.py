@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from veriseal import certificate, closure, manifest, merkle, signature
+from veriseal import certificate, closure, manifest, merkle, signature, signers
 from veriseal.certificate import Certificate
 from veriseal.digest import SHA256, SHA512, Digest
 from veriseal.manifest import Attached, Manifest
@@ -65,6 +65,18 @@ def closures() -> bytes:
     )
 
 
+@functools.cache
+def signed_by() -> bytes:
+    """Who signed the files: two releases, and one of which nothing but the key is known."""
+    return signers.serialize(
+        [
+            signers.Signed(OS, "0" * 64, "CN=Acme release fedora:43"),
+            signers.Signed("fedora:42", "a" * 64, "CN=é", (b"/opt/\xff app", b"/usr/bin/ping")),
+            signers.Signed("", "b" * 64, "CN=x", (b"/usr/bin/static",)),
+        ]
+    )
+
+
 def attached(data: bytes) -> Attached:
     return Attached(merkle.data_digest(data, manifest.PARAMETERS), len(data))
 
@@ -78,6 +90,7 @@ def statement() -> Manifest:
         1767225600,
         tree=attached(tree_list()),
         closures=attached(closures()),
+        signers=attached(signed_by()),
         exclusive=("/usr", "/etc/*.d", "/opt/[a-z]?"),
         mutable=("/var", "/etc/machine-id"),
         signed=("/usr/bin",),
@@ -129,6 +142,7 @@ def _certificate(subject: str, serial: int, key: Any, root: bool = False) -> byt
     start = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
     chosen = [False] * 9
     chosen[5 if root else 0] = True
+    chosen[6] = root
     builder = (
         x509.CertificateBuilder()
         .subject_name(name)

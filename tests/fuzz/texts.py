@@ -9,6 +9,7 @@ from veriseal import closure, dump, osrelease, voa
 from veriseal import manifest as statement
 from veriseal import policy as settings
 from veriseal import script as hash_bang
+from veriseal import signers as signed_by
 from veriseal.boot import cmdline
 from veriseal.digest import Digest
 from veriseal.errors import VerisealError
@@ -43,6 +44,7 @@ def manifest(data: bytes) -> None:
     assert statement.serialize(again) == written
     assert again._replace(parameters=found.parameters) == found
     assert (found.tree is None) == (found.closures is None) != (found.image is None)
+    assert (found.tree is None) == (found.signers is None)
     rules = statement.rules(found)
     for path in (b"/", b"/usr/bin/x", b"/etc/\xff/a.d", b"/opt/a\n"):
         rules.kind(path)
@@ -61,6 +63,23 @@ def closures(data: bytes) -> None:
     assert closure.parse(written, "closures.json") == found
     for name, members in found.items():
         for path in (name, *(member.path for member in members)):
+            assert path.startswith(b"/")
+            assert b"\0" not in path
+
+
+def signers(data: bytes) -> None:
+    """Every path has one signer, and the first is that of all others."""
+    found = attempt(signed_by.parse, data, "signers.json")
+    if isinstance(found, VerisealError):
+        return
+    written = signed_by.serialize(found.entries)
+    assert signed_by.parse(written, "signers.json").entries == found.entries
+    first = found.entries[0]
+    assert found.of(b"/") == first or any(b"/" in one.paths for one in found.entries)
+    for one in found.entries:
+        assert bool(one.paths) == (one is not first)
+        for path in one.paths:
+            assert found.of(path) == one
             assert path.startswith(b"/")
             assert b"\0" not in path
 

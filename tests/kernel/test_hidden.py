@@ -90,7 +90,7 @@ def test_a_file_that_no_listing_shows(disk: Disk) -> None:
     digest = merkle.data_digest(disk.tree_list, manifest.PARAMETERS)
     tree = manifest.Attached(digest, len(disk.tree_list))
     statement = manifest.Manifest("debian:13", 1, 0, tree, exclusive=("/usr",))
-    release = Release(statement, disk.tree_list, b"", digest, [], [], "manifest.json")
+    release = Release(statement, disk.tree_list, b"", b"", digest, [], [], "manifest.json")
     root = os.open(disk.mount, os.O_RDONLY | os.O_DIRECTORY)
     result = check.check(root, release, False)
     os.close(root)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veriseal import certificate, closure, manifest, merkle, signature
+from veriseal import signers as signed_by
 from veriseal.certificate import Certificate
 from veriseal.digest import SHA256, SHA512, Digest
 from veriseal.errors import VerisealError
@@ -24,12 +25,14 @@ pytestmark = pytest.mark.unit
 
 LIST = b"/ 0 40755 2 0 0 0 0.0 - - -\n"
 CLOSURES = closure.serialize({})
+SIGNERS = signed_by.serialize([signed_by.Signed("debian:13", "0" * 64, "CN=Acme")])
 TREE = Manifest(
     "debian:13",
     7,
     1763764621,
     tree=Attached(merkle.data_digest(LIST, manifest.PARAMETERS), len(LIST)),
     closures=Attached(merkle.data_digest(CLOSURES, manifest.PARAMETERS), len(CLOSURES)),
+    signers=Attached(merkle.data_digest(SIGNERS, manifest.PARAMETERS), len(SIGNERS)),
     parameters=Parameters(SHA512, 1024, b"salt"),
     exclusive=("/usr",),
     mutable=("/var", "/etc/\udcff"),
@@ -74,8 +77,8 @@ BAD: dict[str, bytes] = {
     "unknown key": changed(lambda d: d.update(more=1)),
     "unknown key below": changed(lambda d: d["tree"].update(more=1)),
     "format": changed(lambda d: d.update(format="other")),
-    "schema": changed(lambda d: d.update(schema=1)),
-    "schema 2.0": changed(lambda d: d.update(schema=2.0)),
+    "schema": changed(lambda d: d.update(schema=2)),
+    "schema 3.0": changed(lambda d: d.update(schema=3.0)),
     "no os": changed(lambda d: d.pop("os")),
     "empty os": changed(lambda d: d.update(os="")),
     "version 0": changed(lambda d: d.update(version=0)),
@@ -86,6 +89,8 @@ BAD: dict[str, bytes] = {
     "no tree": changed(lambda d: d.pop("tree")),
     "no closures": changed(lambda d: d.pop("closures")),
     "closures of no size": changed(lambda d: d["closures"].update(size=0)),
+    "no signers": changed(lambda d: d.pop("signers")),
+    "signers large": changed(lambda d: d["signers"].update(size=signed_by.MAX_SIZE + 1)),
     "tree and image": changed(lambda d: d.update(image={"digest": str(IMAGE.image)})),
     "size 0": changed(lambda d: d["tree"].update(size=0)),
     "size large": changed(lambda d: d["tree"].update(size=manifest.MAX_TREE_LIST_SIZE + 1)),
@@ -207,6 +212,7 @@ def place(tmp_path: Path, signers: list[Signer]) -> Path:
     (tmp_path / "manifest.json.one.sig").write_bytes(sign(signers[0]))
     (tmp_path / "tree.dump").write_bytes(LIST)
     (tmp_path / "closures.json").write_bytes(CLOSURES)
+    (tmp_path / "signers.json").write_bytes(SIGNERS)
     return tmp_path
 
 
@@ -225,7 +231,7 @@ def load(
 
 def test_a_release_is_read(place: Path, signers: list[Signer]) -> None:
     one = load(place, signers)
-    assert (one.tree_list, one.closures) == (LIST, CLOSURES)
+    assert (one.tree_list, one.closures, one.signers) == (LIST, CLOSURES, SIGNERS)
     assert [found.signer for found in one.signatures] == [signers[0][1]]
     assert one.manifest.version == 7
 
@@ -283,6 +289,12 @@ CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {
         "attached-changed",
     ),
     "list of 100 MB": (lambda d: huge(d / "tree.dump"), "attached-changed"),
+    "no signers": (lambda d: (d / "signers.json").unlink(), "no-manifest"),
+    "signers edited": (
+        lambda d: (d / "signers.json").write_bytes(SIGNERS.replace(b"13", b"12")),
+        "attached-changed",
+    ),
+    "signers a link": (lambda d: to_link(d / "signers.json"), "no-manifest"),
     "list a directory": (
         lambda d: to_directory(d / "tree.dump"),
         "not-a-regular-file",

@@ -94,7 +94,7 @@ def release(
         "debian:13", 1, 0, Attached(Digest(SHA256, bytes(32)), len(text)), exclusive=EXCLUSIVE,
         mutable=mutable, signed=signed, revoked=revoked,
     )  # fmt: skip
-    return Release(manifest, text, b"", Digest(SHA256, bytes(32)), [], [], "manifest.json")
+    return Release(manifest, text, b"", b"", Digest(SHA256, bytes(32)), [], [], "manifest.json")
 
 
 def look_at(top: Path, one: Release, all_verity: bool = False) -> check.Result:

@@ -4,12 +4,13 @@ import os
 from collections.abc import Callable, Container, Iterator, Sequence
 from typing import NamedTuple
 
-from veriseal import pool
+from veriseal import pool, signers
 from veriseal.digest import Digest
 from veriseal.kernel import files
+from veriseal.pattern import Patterns
 from veriseal.tree import hidden
 from veriseal.tree import listed as listing
-from veriseal.tree.findings import Finding
+from veriseal.tree.findings import OF_SIGNATURES, Finding
 from veriseal.tree.listed import Directory, Listed
 from veriseal.tree.look import Found, Look, Seen
 from veriseal.tree.source import Release
@@ -67,7 +68,8 @@ def check(
 
     With ``verity_for_all`` no file is read in place of being measured.
 
-    Raises VerisealError ``bad-tree-list``, ``other-kind``: a signed manifest that cannot be used.
+    Raises VerisealError ``bad-tree-list``, ``bad-signers``, ``other-kind``: a signed manifest that
+    cannot be used.
     What is wrong with the tree itself is in the result.
     """
     listed = listing.read(release)
@@ -94,7 +96,7 @@ def check(
         done += sum(len(one.entries) for one in batch)
         if on_part is not None:
             on_part(done, total)
-    results = _findings(found, listed)
+    results = _with_signers(_findings(found, listed), release)
     results += _unexplained(unopened, results)
     known = {one.path for one in results}
     results += hidden.by_name(root, release.manifest, {*known, *_paths(listed)})
@@ -142,6 +144,21 @@ def _finding(found: Found, places: dict[bytes, bytes]) -> Finding:
     if kind == "changed" and place is not None:
         kind = "swapped"
     return Finding(kind, path, expected, seen, digest, place)
+
+
+def _with_signers(findings: list[Finding], release: Release) -> list[Finding]:
+    if not release.signers or not any(one.kind in OF_SIGNATURES for one in findings):
+        return findings
+    known = signers.parse(
+        release.signers, os.path.join(os.path.dirname(release.path), signers.NAME)
+    )
+    signed = Patterns(release.manifest.signed)
+    return [
+        one._replace(signer=known.of(one.path))
+        if one.kind in OF_SIGNATURES and signed.cover(one.path)
+        else one
+        for one in findings
+    ]
 
 
 def _unexplained(unopened: dict[bytes, int], findings: list[Finding]) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ import os
 from typing import NamedTuple
 
 from veriseal.errors import printable
+from veriseal.signers import Signed
 
 _PROBLEMS = {
     "changed": "its contents are not those of this release",
@@ -26,6 +27,8 @@ _PROBLEMS = {
     "unreadable": "it cannot be examined",
 }
 KINDS = tuple(_PROBLEMS)
+OF_SIGNATURES = ("unsigned", "not-enrolled", "signature-mismatch", "malformed-signature")
+"""The kinds whose findings name the signer that the release has."""
 
 _LONGEST = 200
 """Characters of a value that is shown: attributes can be 64 KiB, and a disk full of them."""
@@ -40,6 +43,8 @@ class Finding(NamedTuple):
         expected, found: the two sides, if there are two.
         digest: that was measured or computed for the contents, if it was.
         place: what the file is, if it is another file of the release.
+        signer: whose signature it has in the release, where that matters. What is here may have
+            another, which the kernel does not show.
     """
 
     kind: str
@@ -48,6 +53,7 @@ class Finding(NamedTuple):
     found: str | None = None
     digest: bytes | None = None
     place: bytes | None = None
+    signer: Signed | None = None
 
     def sentence(self) -> str:
         """The finding without its path, on one line."""
@@ -55,8 +61,10 @@ class Finding(NamedTuple):
         if self.place is not None:
             what = "it is" if self.kind == "swapped" else f"{text}; it is"
             text = f"{what} {printable(os.fsdecode(self.place))} of this release"
+        if self.signer is not None:
+            text = f"{text}; in this release it is signed by {printable(_cut(self.signer.name))}"
         details = [
-            f"{name} {printable(_cut(value) or '')}"
+            f"{name} {printable(_cut(value))}"
             for name, value in (("expected", self.expected), ("found", self.found))
             if value is not None
         ]
@@ -70,16 +78,22 @@ class Finding(NamedTuple):
         values = {
             "kind": self.kind,
             "path": os.fsdecode(self.path),
-            "expected": _cut(self.expected),
-            "found": _cut(self.found),
+            "expected": None if self.expected is None else _cut(self.expected),
+            "found": None if self.found is None else _cut(self.found),
             "place": None if self.place is None else os.fsdecode(self.place),
             "problem": self.sentence(),
         }
+        if self.signer is not None:
+            values |= {
+                "signer": self.signer.fingerprint,
+                "signer_subject": _cut(self.signer.subject),
+                "signer_os": self.signer.os,
+            }
         return {name: value for name, value in values.items() if value is not None}
 
 
-def _cut(value: str | None) -> str | None:
-    return value if value is None or len(value) <= _LONGEST else f"{value[:_LONGEST]}..."
+def _cut(value: str) -> str:
+    return value if len(value) <= _LONGEST else f"{value[:_LONGEST]}..."
 
 
 def summary(findings: list[Finding]) -> str:

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from veriseal import closure, merkle
+from veriseal import closure, merkle, signers
 from veriseal import manifest as statement
 from veriseal.certificate import Certificate
 from veriseal.digest import MAX_SIGNATURE_SIZE, Digest
@@ -54,6 +54,7 @@ class Release(NamedTuple):
         manifest: what it says.
         tree_list: composefs-dump(5), whole; empty for an image.
         closures: what its programs need, not parsed yet; empty for an image.
+        signers: whose signatures its files have, not parsed yet; empty for an image.
         digest: of the manifest, which is what is signed.
         signatures: those that count.
         ignored: why each other signature counts for nothing.
@@ -63,6 +64,7 @@ class Release(NamedTuple):
     manifest: Manifest
     tree_list: bytes
     closures: bytes
+    signers: bytes
     digest: Digest
     signatures: list[Signature]
     ignored: list[str]
@@ -104,8 +106,9 @@ def load(directory: int, shown: str, trust: Trust) -> Release:
     statement.check_version(manifest, trust.floor, path)
     tree_list = _attached(directory, statement.TREE_LIST, manifest.tree, shown)
     closures = _attached(directory, closure.NAME, manifest.closures, shown)
+    signed_by = _attached(directory, signers.NAME, manifest.signers, shown)
     digest = merkle.data_digest(data, statement.PARAMETERS)
-    return Release(manifest, tree_list, closures, digest, counted, ignored, path)
+    return Release(manifest, tree_list, closures, signed_by, digest, counted, ignored, path)
 
 
 def _require_enough(
