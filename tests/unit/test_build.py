@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 import veriseal
 from veriseal import certificate, dump, manifest, merkle, policy, signature
-from veriseal.build import files, scan, walk
+from veriseal.build import files, keys, scan, walk
 from veriseal.digest import SHA256, SHA512, Digest
 from veriseal.errors import VerisealError
 from veriseal.kernel import mounts
 from veriseal.merkle import Parameters
 from veriseal.pattern import Rules
+from veriseal.signers import Signed
+from veriseal.signers import parse as read_signers
 
 pytestmark = pytest.mark.unit
 
@@ -164,6 +167,7 @@ def test_manifest_and_signatures(
         5,
         tree=attached(out / "tree.dump"),
         closures=attached(out / "closures.json"),
+        signers=attached(out / "signers.json"),
         parameters=PLAIN,
         exclusive=policy.EXCLUSIVE,
         mutable=("/etc/machine-id",),
@@ -346,7 +350,8 @@ def test_signatures_by_another_certificate_are_made_again(
     run()
     (tmp_path / "signer/cert").write_bytes(certify(rsa_key))
     assert run()[1]["signed"] == 8
-    assert len(list((tmp_path / "out").glob("manifest.json.*.sig"))) == 2
+    # It is another manifest, for it says who signed the files.
+    assert len(list((tmp_path / "out").glob("manifest.json.*.sig"))) == 1
 
 
 def test_a_signer_for_build(run: Any, cli: Cli, tree: Path, tmp_path: Path) -> None:
@@ -758,6 +763,11 @@ def signers(directory: Path, *by: list[str]) -> list[str]:
     return sorted(one.signer.subject for one in counted)
 
 
+def keep(place: Path, *by: list[str]) -> list[str]:
+    """The options that have the signatures in ``place`` by these signers kept."""
+    return [f"--keep={place}", *(f"--keep-cert={one[1].partition('=')[2]}" for one in by)]
+
+
 FIRST, SECOND = "CN=Acme release fedora:43", "CN=Acme second fedora:43"
 
 
@@ -768,12 +778,14 @@ class TestSeveralSignatures:
         out = tmp_path / "out"
         assert run()[0] == 0
         first = contents(out)
-        _, report, _ = run(*other_signer)
+        _, report, _ = run(*other_signer, *keep(out, signer))
         assert signers(out, signer, other_signer) == [FIRST, SECOND]
         assert report["removed_signatures"] == []
-        second = contents(out)
-        same = [name for name in first if "signatures/" not in name]
-        assert {name: second[name] for name in same} == {name: first[name] for name in same}
+        assert contents(out).items() > first.items()
+        # Without the files' signatures of before it is another release.
+        _, report, _ = run(*other_signer)
+        assert len(report["removed_signatures"]) == 1
+        assert signers(out, signer, other_signer) == [SECOND]
 
     def test_a_signature_by_itself(
         self, run: Any, cli: Cli, tmp_path: Path, signer: list[str], other_signer: list[str]
@@ -808,7 +820,7 @@ class TestSeveralSignatures:
             (out / name).unlink()
         assert signers(out, signer, other_signer) == [SECOND]
         # A signature of before, never valid for what is there now.
-        assert run(word)[1]["removed_signatures"] == []
+        assert run(word, *keep(out, other_signer))[1]["removed_signatures"] == []
         assert signers(out, signer, other_signer) == [FIRST, SECOND]
 
     def test_a_removed_signature_is_said(
@@ -819,6 +831,246 @@ class TestSeveralSignatures:
         status, _, err = cli("build", str(tree), *words)
         assert status == 0
         assert f".{loaded(signer).fingerprint[:16]}.sig: it signed another manifest" in err
+
+
+class TestKeep:
+    """The signatures of an earlier release, by another key, in ``old``."""
+
+    @pytest.fixture
+    def old(self, run: Any, tree: Path, tmp_path: Path, other_signer: list[str]) -> Path:
+        assert run(*other_signer, "--os=fedora:42", out="old")[0] == 0
+        (tree / "usr/bin/zing").write_bytes(b"of the new release")
+        return tmp_path / "old"
+
+    def written(self, out: Path) -> tuple[Signed, ...]:
+        data = (out / "signers.json").read_bytes()
+        assert attached(out / "signers.json") == (
+            manifest.parse((out / "manifest.json").read_bytes(), "").signers
+        )
+        return read_signers(data, "").entries
+
+    def test_what_did_not_change_keeps_its_signature(
+        self, run: Any, tmp_path: Path, old: Path, signer: list[str], other_signer: list[str]
+    ) -> None:
+        status, report, err = run(*keep(old, other_signer))
+        assert status == 0
+        assert (report["signed"], report["kept"]) == (1, 7)
+        second = loaded(other_signer)
+        assert report["kept_from"] == [
+            {
+                "directory": str(old),
+                "signers": [
+                    {
+                        "fingerprint": second.fingerprint,
+                        "subject": SECOND,
+                        "os": "fedora:42",
+                        "files": 7,
+                    }
+                ],
+                "not_good": 0,
+            }
+        ]
+        assert f"\nkept from {old}: 7 signed by {SECOND} (fedora:42)\n" in err
+        out = tmp_path / "out"
+        kept = {path.name: path.read_bytes() for path in (old / "signatures").iterdir()}
+        made = {path.name: path.read_bytes() for path in (out / "signatures").iterdir()}
+        (new,) = set(made) - set(kept)
+        signature.verify(made[new], Digest.parse(f"sha256:{new[:-4]}"), loaded(signer))
+        assert len(made) == len(kept) == 8
+        assert len(made.items() & kept.items()) == 7
+        # Most of them are by the second, so that the few are named.
+        first = loaded(signer)
+        assert self.written(out) == (
+            Signed("fedora:42", second.fingerprint, SECOND),
+            Signed("fedora:43", first.fingerprint, FIRST, (b"/usr/bin/zing",)),
+        )
+        # What signed the release is its own key, and no other.
+        assert signers(out, signer) == [FIRST]
+        before = contents(out)
+        assert run(*keep(old, other_signer))[1]["kept"] == 8
+        assert contents(out) == before
+
+    def test_a_file_with_several_names_is_named_by_all(
+        self, run: Any, tmp_path: Path, tree: Path, old: Path, other_signer: list[str]
+    ) -> None:
+        for name in ("small", "inline", "not-inline", "empty"):
+            (tree / "usr" / name).write_bytes(b"another " + name.encode())
+        assert run(*keep(old, other_signer))[0] == 0
+        own, kept = self.written(tmp_path / "out")
+        assert (own.os, own.paths) == ("fedora:43", ())
+        names = [b"/a b\n=\\/ping", b"/etc/machine-id", b"/usr/bin-"]
+        names += [b"/usr/bin/ping", b"/usr/bin/pong"]
+        assert kept.paths == tuple(names)
+
+    def test_all_are_kept_or_none(
+        self, run: Any, tmp_path: Path, old: Path, signer: list[str], other_signer: list[str]
+    ) -> None:
+        assert run(configure(tmp_path, "sign = []"), *keep(old, other_signer))[0] == 0
+        (nobody,) = self.written(tmp_path / "out")
+        assert (nobody.subject, nobody.paths) == (FIRST, ())
+        config = configure(tmp_path, 'sign = ["/usr/empty"]')
+        _, report, _ = run(config, *keep(old, other_signer))
+        assert (report["signed"], report["kept"]) == (0, 1)
+        (only,) = self.written(tmp_path / "out")
+        assert (only.subject, only.paths) == (SECOND, ())
+
+    def test_from_release_to_release(
+        self,
+        run: Any,
+        cli: Cli,
+        tree: Path,
+        tmp_path: Path,
+        old: Path,
+        signer: list[str],
+        other_signer: list[str],
+        certify: Any,
+        key_pem: Any,
+    ) -> None:
+        assert run(*keep(old, other_signer), out="between")[0] == 0
+        key = ec.generate_private_key(ec.SECP256R1())
+        (tmp_path / "third.key").write_bytes(key_pem(key))
+        (tmp_path / "third.cert").write_bytes(certify(key, subject="Acme third"))
+        third = [f"--key={tmp_path / 'third.key'}", f"--cert={tmp_path / 'third.cert'}"]
+        (tree / "usr/bin-").write_bytes(b"of the newest release")
+        words = keep(tmp_path / "between", signer, other_signer)
+        _, report, _ = run(*third, "--os=fedora:44", *words)
+        assert (report["signed"], report["kept"]) == (1, 7)
+        # Each keeps the name that its own release gave it.
+        made = {one.subject: (one.os, len(one.paths)) for one in self.written(tmp_path / "out")}
+        assert made == {
+            SECOND: ("fedora:42", 0),
+            FIRST: ("fedora:43", 1),
+            "CN=Acme third": ("fedora:44", 1),
+        }
+        certificates = [one[1] for one in (signer, other_signer, third)]
+        words = ["--os=fedora:44", "--without-verity", f"--manifest={tmp_path / 'out'}"]
+        assert cli("verify", str(tree), *words, *certificates)[0] == 0
+
+    def test_by_the_same_key(
+        self, run: Any, tree: Path, tmp_path: Path, other_signer: list[str]
+    ) -> None:
+        # ECDSA: each signature that is made is another.
+        assert run(*other_signer, out="old")[0] == 0
+        _, report, _ = run(*other_signer, *keep(tmp_path / "old", other_signer), "--version=8")
+        assert (report["signed"], report["kept"]) == (0, 8)
+        assert contents(tmp_path / "out/signatures") == contents(tmp_path / "old/signatures")
+        assert len(self.written(tmp_path / "out")) == 1
+
+    def test_what_is_no_good_signature_there_is_made_anew(
+        self, run: Any, tmp_path: Path, old: Path, signer: list[str], other_signer: list[str]
+    ) -> None:
+        one, two, three, *_ = sorted((old / "signatures").iterdir())
+        zing = merkle.data_digest(b"of the new release", PLAIN).value.hex()
+        # Of another file, not a signature, by the builder's key, which is not to be kept.
+        one.write_bytes(two.read_bytes())
+        two.write_bytes(b"garbage")
+        third = Digest.parse(f"sha256:{three.stem}")
+        key = keys.load(signer[0].partition("=")[2], lambda: None)
+        three.write_bytes(signature.make(third, key, loaded(signer)))
+        (old / "signatures" / f"{zing}.sig").write_bytes(b"")
+        status, report, err = run(*keep(old, other_signer))
+        names = {path.name for path in (one, two, three)}
+        bad = len(names & {path.name for path in (tmp_path / "out/signatures").iterdir()}) + 1
+        assert status == 0
+        assert bad >= 3
+        assert report["kept_from"][0]["not_good"] == report["signed"] == bad
+        assert f"by any --keep-cert: {bad}\n" in err
+        for path in (tmp_path / "out/signatures").iterdir():
+            digest = Digest.parse(f"sha256:{path.stem}")
+            by = signer if path.name in names or path.stem == zing else other_signer
+            signature.verify(path.read_bytes(), digest, loaded(by))
+        # Said again when they are there already.
+        assert run(*keep(old, other_signer))[1]["kept_from"] == report["kept_from"]
+
+    def test_another_release_may_have_it(
+        self, run: Any, tmp_path: Path, old: Path, other_signer: list[str]
+    ) -> None:
+        shutil.copytree(old, tmp_path / "damaged")
+        for path in (tmp_path / "damaged/signatures").iterdir():
+            path.write_bytes(b"")
+        _, report, _ = run(*keep(tmp_path / "damaged", other_signer), *keep(old, other_signer))
+        damaged, good = report["kept_from"]
+        assert (damaged["signers"], damaged["not_good"]) == ([], 0)
+        assert good["signers"][0]["files"] == report["kept"] == 7
+
+    def test_a_file_that_is_revoked_is_in_no_release(
+        self, run: Any, tree: Path, tmp_path: Path, old: Path, other_signer: list[str]
+    ) -> None:
+        revoked = merkle.data_digest((tree / "usr/bin/ping").read_bytes(), PLAIN)
+        config = configure(tmp_path, f'revoked = ["{revoked}"]')
+        status, report, _ = run(config, *keep(old, other_signer))
+        assert status == 1
+        assert [error["reason"] for error in report["errors"]] == ["revoked"]
+        assert not (tmp_path / "out/signatures" / f"{revoked.value.hex()}.sig").exists()
+
+    def test_signatures_alone(
+        self, run: Any, tmp_path: Path, old: Path, other_signer: list[str]
+    ) -> None:
+        _, report, err = run(*keep(old / "signatures", other_signer))
+        assert report["kept_from"][0]["signers"][0]["os"] == ""
+        assert f"7 signed by {SECOND}\n" in err
+        assert self.written(tmp_path / "out")[0].os == ""
+
+    @pytest.mark.parametrize("word", ["--keep=x", "--keep-cert=x"])
+    def test_one_needs_the_other(self, run: Any, tmp_path: Path, word: str) -> None:
+        status, _, err = run(word)
+        assert status == 2
+        assert "each needs the other" in err
+        assert not (tmp_path / "out").exists()
+
+    def refused(self, run: Any, tmp_path: Path, *words: str) -> str:
+        status, report, err = run(*words)
+        assert (status, report) == (1, None)
+        assert not (tmp_path / "out").exists()
+        return str(err)
+
+    def test_no_signatures_there(
+        self, run: Any, tmp_path: Path, old: Path, other_signer: list[str]
+    ) -> None:
+        words = keep(old, other_signer)
+        shutil.rmtree(old / "signatures")
+        # Those of the manifest are no signatures of files.
+        assert "no signatures of files here" in self.refused(run, tmp_path, *words)
+        (old / "signatures").mkdir()
+        assert "no signatures of files here" in self.refused(run, tmp_path, *words)
+        shutil.rmtree(old)
+        assert "No such file" in self.refused(run, tmp_path, *words)
+
+    def test_a_release_that_the_certificate_did_not_sign(
+        self, run: Any, tmp_path: Path, old: Path, signer: list[str]
+    ) -> None:
+        err = self.refused(run, tmp_path, *keep(old, signer))
+        assert "the manifest is not signed" in err
+        assert "Give that release's certificate with --keep-cert" in err
+
+    def test_who_signed_is_not_taken_from_an_edited_file(
+        self, run: Any, tmp_path: Path, old: Path, other_signer: list[str]
+    ) -> None:
+        path = old / "signers.json"
+        path.write_bytes(path.read_bytes().replace(b"fedora:42", b"fedora:41"))
+        err = self.refused(run, tmp_path, *keep(old, other_signer))
+        assert f"{path}: not the file that the manifest was signed with" in err
+
+    def test_two_certificates_that_the_kernel_confuses(
+        self,
+        run: Any,
+        tmp_path: Path,
+        old: Path,
+        other_signer: list[str],
+        certify: Any,
+        rsa_key: Any,
+    ) -> None:
+        path = tmp_path / "renewed.cert"
+        path.write_bytes(certify(rsa_key))
+        words = keep(old, other_signer)
+        assert "same" in self.refused(run, tmp_path, *words, f"--keep-cert={path}")
+
+    def test_a_certificate_that_may_not_sign(
+        self, run: Any, tmp_path: Path, old: Path, certify: Any, ec_key: Any
+    ) -> None:
+        path = tmp_path / "bad.cert"
+        path.write_bytes(certify(ec_key, usages=("crl_sign",)))
+        self.refused(run, tmp_path, f"--keep={old}", f"--keep-cert={path}")
 
 
 class TestImage:
@@ -919,7 +1171,8 @@ class TestImage:
         assert not (tmp_path / "images").exists()
 
     @pytest.mark.parametrize(
-        "word", ["--salt=00", "--block-size=1024", "--hash-alg=md5", "--config=x", "TREE"]
+        "word",
+        ["--salt=00", "--block-size=1024", "--hash-alg=md5", "--config=x", "TREE", "--keep=x"],
     )
     def test_wrong_usage(self, build: Any, image: Path, tmp_path: Path, word: str) -> None:
         assert build(image, word)[0] == 2

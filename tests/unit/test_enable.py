@@ -147,7 +147,7 @@ def released(tmp_path: Path, signer: Signer, *files: Path, **values: Any) -> str
     signer.sign_into(directory / "signatures", *files)
     signed = {"signed": ("/d0", "/d1"), "mutable": ("/d1/f1",), **values}
     attached = manifest.Attached(Digest(SHA256, bytes(32)), 1)
-    statement = manifest.Manifest("debian:13", 1, 0, attached, attached, **signed)
+    statement = manifest.Manifest("debian:13", 1, 0, attached, attached, attached, **signed)
     (directory / "manifest.json").write_bytes(manifest.serialize(statement))
     return str(directory)
 

@@ -30,7 +30,7 @@ class Signatures:
 
     Exactly one of these says where: ``file``, one signature; ``directory``, signatures named by
     digest; ``beside``, FILE.sig; or none of them, for files that are to have no signature.
-    With ``certificate``, a signature by anyone else is refused before the file is touched.
+    With ``certificates``, a signature by anyone else is refused before the file is touched.
 
     Attributes:
         beside: as given.
@@ -42,13 +42,13 @@ class Signatures:
         file: str | None = None,
         directory: str | None = None,
         beside: bool = False,
-        certificate: Certificate | None = None,
+        certificates: Sequence[Certificate] = (),
     ) -> None:
         self.beside = beside
         self.wanted = beside or file is not None or directory is not None
         self._file = file
         self._directory = directory
-        self._certificate = certificate
+        self._certificates = certificates
 
     def find(self, path: str, digest: Digest) -> bytes | None:
         """The signature for ``path``, whose digest is ``digest``; None if there is none.
@@ -68,10 +68,11 @@ class Signatures:
             if self._file is not None:
                 raise
             return None
-        if self._certificate is not None:
-            signature.verify(der, digest, self._certificate, source)
-        else:
-            signature.inspect(der, source)
+        info = signature.inspect(der, source)
+        if self._certificates:
+            named = [one for one in self._certificates if info.names(one)]
+            # With the first of several that it does not name, it says whom it names.
+            signature.verify(der, digest, (named or self._certificates)[0], source)
         return der
 
     def describe(self, path: str) -> str:

@@ -9,9 +9,10 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from veriseal import closure, dump, manifest, merkle
+from veriseal import closure, dump, manifest, merkle, signers
 from veriseal.build import files, scan, signer
 from veriseal.build.digests import Compute, OnPart, each, open_regular, shared_digest
+from veriseal.build.keep import Keep
 from veriseal.build.sign import SUFFIX, has_signature, name_by_digest
 from veriseal.build.signer import Signer
 from veriseal.closure import Closures
@@ -20,9 +21,7 @@ from veriseal.errors import VerisealError
 from veriseal.manifest import Attached, Manifest
 from veriseal.merkle import Parameters
 from veriseal.pattern import Patterns
-
-SIGNATURES = "signatures"
-"""The directory of built-in signatures, in that of the release."""
+from veriseal.signers import Signed
 
 _NAME_DIGITS = 16
 
@@ -41,11 +40,22 @@ class Listed(NamedTuple):
         lines: of the list, one for each of its names.
         digest: of a regular file.
         state: `SIGNED`; `KEPT` if there was a signature already; None if it is to have none.
+        place, signer: where a signature of an earlier release was kept from, see `Keep`, and the
+            fingerprint of its signer; None if it was not.
+        bad: the places whose signature of it is no good one, if none was kept.
     """
 
     lines: list[bytes]
     digest: Digest | None
     state: str | None
+    place: int | None
+    signer: str | None
+    bad: list[int]
+
+
+_Signed = tuple[str | None, int | None, str | None, list[int]]
+"""The last four attributes of `Listed`."""
+_UNSIGNED: _Signed = (None, None, None, [])
 
 
 class Written(NamedTuple):
@@ -69,11 +79,13 @@ def entries(
     nodes: Sequence[scan.Node],
     statement: Manifest,
     by: Signer,
+    keep: Keep,
     directory: str,
     on_part: OnPart | None = None,
 ) -> Iterator[tuple[scan.Node, Listed | VerisealError]]:
     """Read each of ``nodes``; those that ``statement`` says get a signature in ``directory``.
 
+    It is that of ``keep`` where there is one, or else by ``by``.
     Yields each with what belongs into the list or with why not, in order.
     Raises VerisealError ``signer-failed``: that would meet every file.
     """
@@ -81,10 +93,10 @@ def entries(
     signed = Patterns(statement.signed)
     algorithm = statement.parameters.algorithm
 
-    def act(host: str, compute: Compute) -> tuple[list[bytes], bytes | None, str | None]:
+    def act(host: str, compute: Compute) -> tuple[list[bytes], bytes | None, _Signed]:
         node = by_host[host]
         digest, content, xattrs = scan.read(node, compute)
-        state = None
+        how = _UNSIGNED
         if digest in statement.revoked:
             raise VerisealError(
                 "revoked",
@@ -94,9 +106,9 @@ def entries(
                 remedy="Take the file out of the tree, or the digest out of build.revoked",
             )
         if digest is not None and any(map(signed.cover, node.paths)):
-            state = _sign(digest, by, os.path.join(directory, name_by_digest(digest)))
+            how = _sign_file(digest, by, keep, os.path.join(directory, name_by_digest(digest)))
         value = None if digest is None else digest.value
-        return scan.lines(node, digest, content, xattrs), value, state
+        return scan.lines(node, digest, content, xattrs), value, how
 
     with contextlib.closing(each(list(by_host), statement.parameters, act, on_part)) as outcomes:
         for node, (_, outcome) in zip(nodes, outcomes, strict=True):
@@ -105,18 +117,23 @@ def entries(
                     raise outcome
                 yield node, outcome
             else:
-                lines, value, state = outcome
+                lines, value, how = outcome
                 digest = Digest(algorithm, value) if value is not None else None
-                yield node, Listed(lines, digest, state)
+                yield node, Listed(lines, digest, *how)
 
 
 def write(
-    out: str, lines: Sequence[bytes], closures: Closures, statement: Manifest, by: Signer
+    out: str,
+    lines: Sequence[bytes],
+    closures: Closures,
+    signed: Sequence[Signed],
+    statement: Manifest,
+    by: Signer,
 ) -> Written:
-    """Write list, closures, signature and manifest of a release into the directory ``out``.
+    """Write list, closures, signers, signature and manifest of a release into ``out``.
 
-    ``statement`` lacks the list of ``lines`` and the closures. The manifest is the last file:
-    without it there is no release. Raises OSError, VerisealError.
+    ``statement`` lacks the list of ``lines``, the closures and the signers. The manifest is the
+    last file: without it there is no release. Raises OSError, VerisealError.
     """
     tree_list = b"".join(lines)
     if len(tree_list) > manifest.MAX_TREE_LIST_SIZE or len(lines) > dump.MAX_ENTRIES:
@@ -128,11 +145,13 @@ def write(
             remedy="Name in build.mutable what need not be verified",
         )
     needed = closure.serialize(closures)
+    named = signers.serialize(signed)
     tree = _attached(tree_list)
-    statement = statement._replace(tree=tree, closures=_attached(needed))
+    statement = statement._replace(tree=tree, closures=_attached(needed), signers=_attached(named))
     removed = _make_room(out, statement, by)
     files.replace(os.path.join(out, manifest.TREE_LIST), tree_list)
     files.replace(os.path.join(out, closure.NAME), needed)
+    files.replace(os.path.join(out, signers.NAME), named)
     return Written(*_write(out, statement, by), tree.digest, removed)
 
 
@@ -209,6 +228,14 @@ def _names(directory: str, by: Signer) -> tuple[str, str]:
     """Where the manifest and the signature of it by ``by`` are."""
     path = os.path.join(directory, manifest.NAME)
     return path, f"{path}.{by.certificate.fingerprint[:_NAME_DIGITS]}{SUFFIX}"
+
+
+def _sign_file(digest: Digest, by: Signer, keep: Keep, path: str) -> _Signed:
+    kept, bad = keep.find(digest)
+    if kept is None:
+        return _sign(digest, by, path), None, None, bad
+    files.replace(path, kept.der)
+    return KEPT, kept.place, kept.signer, []
 
 
 def _sign(digest: Digest, by: Signer, path: str) -> str:

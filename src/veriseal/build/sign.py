@@ -12,6 +12,8 @@ from veriseal.errors import VerisealError
 from veriseal.merkle import Parameters
 
 SUFFIX = ".sig"
+SIGNATURES = "signatures"
+"""The directory of built-in signatures, in that of a release."""
 
 
 def name_by_digest(digest: Digest) -> str:

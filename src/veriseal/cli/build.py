@@ -10,13 +10,15 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from veriseal import manifest, osrelease, policy, voa
+from veriseal import manifest, osrelease, policy, signers, voa
 from veriseal.build import closures, files, release
 from veriseal.build.closures import Wanted
+from veriseal.build.keep import Keep
 from veriseal.build.model import Model
 from veriseal.build.scan import Node, Scan, scan
+from veriseal.build.sign import SIGNATURES
 from veriseal.build.signer import Signer
-from veriseal.cli import parameters, signer
+from veriseal.cli import keep, parameters, signer
 from veriseal.cli.progress import Progress
 from veriseal.closure import Closures
 from veriseal.digest import Digest
@@ -24,24 +26,28 @@ from veriseal.errors import UsageError, VerisealError, printable
 from veriseal.manifest import Manifest
 from veriseal.pattern import Patterns
 from veriseal.policy import Policy
+from veriseal.signers import Signed
 
 _MAX_CONFIGURATION = 1 << 20
 _MAX_NUMBER = (1 << 63) - 1
 _EPILOG = f"""\
 DIR gets tree.dump, the list of the tree in composefs-dump(5); closures.json, what each program
-needs before it runs; manifest.json, which has the digests of both, and its signature; and the
-signatures of files, named by digest: veriseal enable TREE --signatures DIR/signatures.
+needs before it runs; signers.json, whose signatures files have; manifest.json, which has the
+digests of these, and its signature; and the signatures of files, named by digest:
+veriseal enable TREE --signatures DIR/signatures.
 The same tree, configuration, version and time give the same files. If anything cannot be read,
 all of that is said and no manifest is written. Run the command again after an interruption:
 signatures that are there already are kept.
 
+{keep.EPILOG}
 With --image, DIR gets HEX/manifest.json and its signature, HEX being the digest of IMAGE; so DIR
 can hold those of several images: it is what boot.images names.
 
 Where several signatures of the manifest are needed, each further signer runs
   veriseal sign --key KEY --cert CERT --out DIR/manifest.json.NAME.sig DIR/manifest.json
-or this command with the same --created, which signs the files again, too. A manifest that is not
-the same byte for byte replaces the old one, whose signatures are removed.
+or this command with the same --created, --keep DIR, and the first signer's certificate as
+--keep-cert. A manifest that is not the same byte for byte replaces the old one, whose signatures
+are removed.
 
 {signer.EPILOG}"""
 
@@ -66,6 +72,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help=f"can be repeated [{' and '.join(policy.FILES)} of TREE]",
     )
     signer.add(parser)
+    keep.add(parser)
     parameters.add(parser)
     parser.add_argument("--json", action="store_true", help="a JSON report on stdout")
     parser.epilog = _EPILOG
@@ -83,6 +90,7 @@ def run(options: argparse.Namespace) -> int:
     statement = Manifest(
         os=options.os, version=version, created=_created(options.created), parameters=chosen
     )
+    keep.check_usage(options)
     if options.image is not None:
         return _build_image(options, statement)
     _check_places(options.tree, options.out)
@@ -95,14 +103,17 @@ def run(options: argparse.Namespace) -> int:
         revoked=settings.revoked,
     )
     by = signer.of(options)
+    earlier = keep.of(options, by.certificate)
     found = scan(options.tree, manifest.rules(statement))
     wanted = Wanted(Patterns(settings.programs), Patterns(settings.sign), settings.loads)
-    return _Run(options.out, by, statement, wanted, options.json).build(found)
+    return _Run(options.out, by, earlier, statement, wanted, options.json).build(found)
 
 
 def _build_image(options: argparse.Namespace, statement: Manifest) -> int:
     if options.config is not None:
         raise UsageError("--config is for TREE: of an image nothing is left out")
+    if options.keep:
+        raise UsageError("--keep is for TREE: files of an image have no signatures")
     chosen = statement.parameters
     if chosen.block_size != manifest.PARAMETERS.block_size or chosen.salt:
         raise UsageError(
@@ -124,10 +135,18 @@ def _build_image(options: argparse.Namespace, statement: Manifest) -> int:
 
 class _Run:
     def __init__(
-        self, out: str, by: Signer, statement: Manifest, wanted: Wanted, as_json: bool
+        self,
+        out: str,
+        by: Signer,
+        earlier: Keep,
+        statement: Manifest,
+        wanted: Wanted,
+        as_json: bool,
     ) -> None:
         self._out = out
         self._by = by
+        self._earlier = earlier
+        self._tally = keep.Tally(earlier)
         self._statement = statement
         self._wanted = wanted
         self._as_json = as_json
@@ -136,9 +155,10 @@ class _Run:
         self._digests: dict[Node, Digest] = {}
         self._errors: list[VerisealError] = []
         self._foreign: list[dict[str, str]] = []
+        self._own: list[bytes] = []
 
     def build(self, found: Scan) -> int:
-        signatures = os.path.join(self._out, release.SIGNATURES)
+        signatures = os.path.join(self._out, SIGNATURES)
         os.makedirs(signatures, exist_ok=True)
         lines = self._lines(found, signatures)
         # Without the digests of all files there are no closures.
@@ -146,7 +166,8 @@ class _Run:
         if self._errors:
             self._report(None)
             return 1
-        self._report(release.write(self._out, lines, needed, self._statement, self._by))
+        signed = self._signed()
+        self._report(release.write(self._out, lines, needed, signed, self._statement, self._by))
         return 0
 
     def _lines(self, found: Scan, signatures: str) -> list[bytes]:
@@ -155,7 +176,7 @@ class _Run:
             for error in found.errors:
                 self._failed(error, progress.say)
             for node, outcome in release.entries(
-                found.nodes, self._statement, self._by, signatures, progress.part
+                found.nodes, self._statement, self._by, self._earlier, signatures, progress.part
             ):
                 progress.step()
                 if isinstance(outcome, VerisealError):
@@ -170,7 +191,14 @@ class _Run:
                     self._counts["bytes"] += node.status.st_size
                 if outcome.state is not None:
                     self._counts[outcome.state] += 1
+                    if not self._tally.note(node, outcome):
+                        self._own += node.paths
         return lines
+
+    def _signed(self) -> list[Signed]:
+        own = self._by.certificate
+        by_us = Signed(self._statement.os, own.fingerprint, own.subject, tuple(self._own))
+        return signers.compact([by_us, *self._tally.signed()])
 
     def _closures(self, found: Scan) -> Closures:
         model = Model(found, manifest.rules(self._statement))
@@ -193,8 +221,10 @@ class _Run:
         text += f"{counts[release.SIGNED]} signed, {counts[release.KEPT]} kept, "
         text += f"{len(self._errors)} failed"
         print(text, file=sys.stderr)
+        for line in self._tally.lines():
+            _complain(line)
         if self._as_json:
-            report: dict[str, object] = {"schema": 1, **counts}
+            report: dict[str, object] = {"schema": 1, **counts, "kept_from": self._tally.as_json()}
             report["errors"] = [error.as_json() for error in self._errors]
             report["programs_left_out"] = self._foreign
             if written is not None:

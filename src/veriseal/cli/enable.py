@@ -6,7 +6,7 @@ import os
 import sys
 
 from veriseal import certificate, manifest, pem
-from veriseal.build import files, release, walk
+from veriseal.build import files, walk
 from veriseal.build.enable import (
     ALREADY,
     ENABLED,
@@ -15,7 +15,7 @@ from veriseal.build.enable import (
     enable,
     no_signature,
 )
-from veriseal.build.sign import SUFFIX
+from veriseal.build.sign import SIGNATURES, SUFFIX
 from veriseal.cli import parameters
 from veriseal.cli.progress import Progress
 from veriseal.errors import UsageError, VerisealError
@@ -44,7 +44,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--release", metavar="DIR", help="what veriseal build wrote for PATH")
     where.add_argument("--unsigned", action="store_true", help="enable without signatures")
     parser.add_argument(
-        "--cert", metavar="FILE", help="refuse, before it is touched, what this did not sign"
+        "--cert",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="refuse, before it is touched, what this did not sign; can be repeated",
     )
     parameters.add(parser)
     parser.add_argument("--json", action="store_true", help="a JSON report on stdout")
@@ -114,19 +118,17 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _signatures(options: argparse.Namespace) -> Signatures:
-    signer = None
-    if options.cert is not None:
-        if options.unsigned:
-            raise UsageError("--cert and --unsigned exclude each other")
-        signer = certificate.load(files.read(options.cert, pem.MAX_FILE_SIZE), options.cert)
+    if options.cert and options.unsigned:
+        raise UsageError("--cert and --unsigned exclude each other")
+    signers = [certificate.load(files.read(path, pem.MAX_FILE_SIZE), path) for path in options.cert]
     directory = options.signatures
     if options.release is not None:
-        directory = os.path.join(options.release, release.SIGNATURES)
+        directory = os.path.join(options.release, SIGNATURES)
     return Signatures(
         file=options.signature,
         directory=directory,
         beside=not (options.unsigned or options.signature or directory),
-        certificate=signer,
+        certificates=signers,
     )
 
 
