@@ -10,12 +10,11 @@ Source: RFC 5280, RFC 7468, crypto/asymmetric_keys/x509_cert_parser.c.
 
 import datetime
 import hashlib
-from collections.abc import Iterable
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, SignatureAlgorithmOID
 
 from veriseal import pem
@@ -23,7 +22,7 @@ from veriseal.errors import VerisealError
 
 # The kernel refuses to load a certificate whose own signature uses anything else it does not
 # know, even though it never checks that signature; MD5 and SHA-1 are left out on purpose.
-_SIGNATURE_HASHES: dict[x509.ObjectIdentifier, hashes.HashAlgorithm] = {
+SIGNATURE_HASHES: dict[x509.ObjectIdentifier, hashes.HashAlgorithm] = {
     SignatureAlgorithmOID.RSA_WITH_SHA256: hashes.SHA256(),
     SignatureAlgorithmOID.RSA_WITH_SHA384: hashes.SHA384(),
     SignatureAlgorithmOID.RSA_WITH_SHA512: hashes.SHA512(),
@@ -31,6 +30,8 @@ _SIGNATURE_HASHES: dict[x509.ObjectIdentifier, hashes.HashAlgorithm] = {
     SignatureAlgorithmOID.ECDSA_WITH_SHA384: hashes.SHA384(),
     SignatureAlgorithmOID.ECDSA_WITH_SHA512: hashes.SHA512(),
 }
+"""What a certificate may be signed with, and the hash for it."""
+
 _KNOWN_EXTENSIONS = {
     ExtensionOID.BASIC_CONSTRAINTS,
     ExtensionOID.KEY_USAGE,
@@ -38,6 +39,8 @@ _KNOWN_EXTENSIONS = {
     ExtensionOID.SUBJECT_KEY_IDENTIFIER,
     ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
 }
+# Name constraints are enforced by `chain`.
+_KNOWN_OF_AUTHORITIES = {*_KNOWN_EXTENSIONS, ExtensionOID.NAME_CONSTRAINTS}
 _CURVES = {"secp256r1": "ECDSA-P256", "secp384r1": "ECDSA-P384"}
 # The kernel reads the identifier's length as one byte below 128.
 _MAX_SKID_SIZE = 64
@@ -89,7 +92,7 @@ def load(data: bytes, path: str) -> Certificate:
     ``unsupported-key``, ``weak-certificate-signature``, ``bad-serial``, ``no-key-identifier``,
     ``unknown-critical-extension``, ``certificate-authority``, ``wrong-key-usage``.
     """
-    certificate, extensions = _load(data, path)
+    certificate, extensions = _load(data, path, _KNOWN_EXTENSIONS)
     constraints = extensions.get(ExtensionOID.BASIC_CONSTRAINTS)
     if isinstance(constraints, x509.BasicConstraints) and constraints.ca:
         raise VerisealError(
@@ -117,7 +120,7 @@ def load_root(data: bytes, path: str) -> Certificate:
 
     Raises VerisealError as `load` does, and ``not-an-authority``.
     """
-    certificate, extensions = _load(data, path)
+    certificate, extensions = _load(data, path, _KNOWN_OF_AUTHORITIES)
     constraints = extensions.get(ExtensionOID.BASIC_CONSTRAINTS)
     usage = extensions.get(ExtensionOID.KEY_USAGE)
     if (
@@ -137,59 +140,6 @@ def load_root(data: bytes, path: str) -> Certificate:
     return certificate
 
 
-def check_issued_by(certificate: Certificate, root: Certificate) -> None:
-    """Raise VerisealError (``not-vouched``) unless ``root`` issued and signed ``certificate``."""
-    parsed, key = certificate.x509, root.public_key
-    mistake: str | None = None
-    if certificate.issuer_der != root.x509.subject.public_bytes():
-        mistake = f"issuer {certificate.issuer}"
-    else:
-        algorithm = _SIGNATURE_HASHES[parsed.signature_algorithm_oid]
-        try:
-            if isinstance(key, rsa.RSAPublicKey):
-                key.verify(
-                    parsed.signature, parsed.tbs_certificate_bytes, padding.PKCS1v15(), algorithm
-                )
-            else:
-                key.verify(parsed.signature, parsed.tbs_certificate_bytes, ec.ECDSA(algorithm))
-        except (InvalidSignature, ValueError):
-            mistake = "a signature by another key"
-    if mistake is not None:
-        raise VerisealError(
-            "not-vouched",
-            "the root does not vouch for this certificate",
-            path=certificate.path,
-            expected=f"issued by {root.subject} ({root.path})",
-            found=mistake,
-        )
-
-
-def check_collisions(certificates: Iterable[Certificate]) -> None:
-    """Raise VerisealError when the kernel could take one of ``certificates`` for another.
-
-    A keyring holds one key of a description (name and key identifier): a second one replaces
-    the first. A signature names its signer by issuer and serial number, and the kernel compares
-    that with both identifiers of a key: the first match wins. Each must therefore be unique.
-
-    Reasons: ``duplicate-certificate`` (the same certificate in two files) and
-    ``certificate-collision``.
-    """
-    seen: dict[bytes, tuple[Certificate, str]] = {}
-    for certificate in certificates:
-        size = certificate.serial.bit_length() // 8 + 1
-        # The kernel's asymmetric_key_id: serial and issuer, one after the other.
-        number = certificate.serial.to_bytes(size, "big") + certificate.issuer_der
-        for identifier, name in (
-            (number, "issuer and serial number"),
-            (certificate.skid, "subject key identifier"),
-            # Not for the kernel: where several signers are needed, one key must not be two.
-            (key_bytes(certificate.public_key), "key"),
-        ):
-            other, other_name = seen.setdefault(identifier, (certificate, name))
-            if other is not certificate:
-                raise _collision(certificate, other, name, other_name)
-
-
 def key_bytes(key: PublicKey) -> bytes:
     """The DER of a public key (SubjectPublicKeyInfo): equal for equal keys."""
     return key.public_bytes(
@@ -197,29 +147,23 @@ def key_bytes(key: PublicKey) -> bytes:
     )
 
 
-def _collision(
-    certificate: Certificate, other: Certificate, name: str, other_name: str
-) -> VerisealError:
-    if certificate.der == other.der:
-        return VerisealError(
-            "duplicate-certificate",
-            f"the same certificate is also in {other.path}",
-            path=certificate.path,
-            remedy="Remove one of the two files",
+def key_in(data: bytes) -> bytes | None:
+    """`key_bytes` of the certificate in the PEM file ``data``, whether `load` takes it or not.
+
+    None if nothing of that kind can be found there.
+    """
+    try:
+        parsed = x509.load_der_x509_certificate(pem.one_certificate(data, ""))
+        return parsed.public_key().public_bytes(
+            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-    shared = name if name == other_name else f"identifier ({name} of one, {other_name} of other)"
-    return VerisealError(
-        "certificate-collision",
-        f"has the same {shared} as {other.path}: the kernel would replace one by the other, "
-        "or take one for the other",
-        path=certificate.path,
-        expected="different serial numbers and keys",
-        found=f"{certificate.subject} and {other.subject}",
-        remedy="Issue one of them again, with a new key: veriseal pki issue",
-    )
+    except (VerisealError, UnsupportedAlgorithm, ValueError, TypeError, x509.InvalidVersion):
+        return None
 
 
-def _load(data: bytes, path: str) -> tuple[Certificate, dict[x509.ObjectIdentifier, object]]:
+def _load(
+    data: bytes, path: str, known: set[x509.ObjectIdentifier]
+) -> tuple[Certificate, dict[x509.ObjectIdentifier, object]]:
     der = pem.one_certificate(data, path)
     try:
         parsed = x509.load_der_x509_certificate(der)
@@ -271,7 +215,7 @@ def _load(data: bytes, path: str) -> tuple[Certificate, dict[x509.ObjectIdentifi
         usable = key.curve.name in _CURVES
     if not usable or not plain_key:
         raise _unsupported_key(path, name if not usable else f"{name} in an unusual encoding")
-    if algorithm not in _SIGNATURE_HASHES:
+    if algorithm not in SIGNATURE_HASHES:
         raise VerisealError(
             "weak-certificate-signature",
             "the certificate itself is signed with an algorithm that is not accepted",
@@ -288,7 +232,7 @@ def _load(data: bytes, path: str) -> tuple[Certificate, dict[x509.ObjectIdentifi
             found=parsed.serial_number,
         )
     for oid, (critical, _) in extensions.items():
-        if critical and oid not in _KNOWN_EXTENSIONS:
+        if critical and oid not in known:
             raise VerisealError(
                 "unknown-critical-extension",
                 "has a critical extension that nothing here enforces",

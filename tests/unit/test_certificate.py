@@ -16,7 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from veriseal import pem
-from veriseal.certificate import check_collisions, check_issued_by, load, load_root
+from veriseal.certificate import load, load_root
+from veriseal.chain import check_issued_by
+from veriseal.collisions import check as check_collisions
 from veriseal.errors import VerisealError
 
 pytestmark = pytest.mark.unit

@@ -5,14 +5,13 @@ the agent checks release certificates against. Source: RFC 5280, UAPI.11.
 """
 
 import datetime
-import re
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from veriseal import certificate
+from veriseal import certificate, chain, voa
 from veriseal.build import keys
 from veriseal.certificate import Certificate
 from veriseal.errors import VerisealError
@@ -21,10 +20,6 @@ from veriseal.signature import PrivateKey
 MAX_NAME_SIZE = 64
 """Characters of a common name: RFC 5280, appendix A."""
 MAX_DAYS = 36500
-
-# ID[:VERSION_ID[:VARIANT_ID[:IMAGE_ID[:IMAGE_VERSION]]]], in the characters of os-release(5).
-# What is left out in the middle is empty, and what is left out at the end has no colon: UAPI.11.
-_OS = re.compile(r"(?!\.)[a-z0-9._-]+(:[a-z0-9._-]*){0,4}(?<!:)")
 
 
 def make_root(name: str, key: PrivateKey, days: int) -> bytes:
@@ -83,13 +78,13 @@ def issue(
         )
     )
     pem = _sign(builder, root_key)
-    certificate.check_issued_by(certificate.load(pem, name), root)
+    chain.check_issued_by(certificate.load(pem, name), root)
     return pem
 
 
 def check_os(name: str) -> None:
     """Raise VerisealError (``bad-os``) unless ``name`` can be the VOA name of a release."""
-    if not _OS.fullmatch(name):
+    if not voa.is_os_name(name):
         raise VerisealError(
             "bad-os",
             "not the name of a release",

@@ -5,7 +5,7 @@ import hashlib
 import re
 import sys
 
-from veriseal import certificate, pem
+from veriseal import certificate, chain, pem
 from veriseal.build import files, statement
 from veriseal.certificate import Certificate
 from veriseal.cli import numbers, signer
@@ -102,7 +102,7 @@ def run(options: argparse.Namespace) -> None:
 def _warn_of_stranger(release: Certificate, root: Certificate) -> None:
     """Other roots may be anchors as well, so this is no error."""
     try:
-        certificate.check_issued_by(release, root)
+        chain.check_issued_by(release, root)
     except VerisealError as error:
         print(f"veriseal: needs another anchor in the initrd: {error}", file=sys.stderr)
 

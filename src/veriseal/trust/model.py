@@ -21,8 +21,12 @@ NOT_VOUCHED = "not-vouched"
 EXPIRED = "expired"
 NOT_YET_VALID = "not-yet-valid"
 NOT_IN_INITRD = "not-in-the-initrd"
+INTERMEDIATE = "intermediate"
+NOT_IN_STATEMENT = "not-in-the-statement"
 UNUSABLE = "unusable"
-"""Reasons of `Ignored`. The last: its name, a link, what kind of file it is, as UAPI.11 has it."""
+"""Reasons of `Ignored`. An intermediate authority counts for nothing itself, but may stand between
+a release and its anchor. The last: its name, a link, what kind of file it is, as UAPI.11 has it;
+what is in it, where that is no error."""
 
 
 class Release(NamedTuple):

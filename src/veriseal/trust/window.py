@@ -1,0 +1,46 @@
+"""The window: the releases whose certificates are enrolled, as the settings have it."""
+
+from collections.abc import Mapping
+
+from veriseal import voa
+from veriseal.errors import VerisealError
+from veriseal.policy import Policy
+from veriseal.trust.model import CURRENT, NEXT, PREVIOUS
+
+
+def of(settings: Policy, os_release: Mapping[str, str]) -> dict[str, str]:
+    """Which part of the window each VOA name is in: previous, current, then next.
+
+    Raises VerisealError ``bad-os-release``, and ``bad-configuration`` for what is no VOA name, or
+    is in two parts: then one of the settings was not meant for this release.
+    """
+    parts = {
+        PREVIOUS: settings.previous,
+        CURRENT: tuple(voa.os_identifiers(os_release)),
+        NEXT: settings.next,
+    }
+    window: dict[str, str] = {}
+    for part, names in parts.items():
+        for name in names:
+            if not voa.is_os_name(name):
+                raise VerisealError(
+                    "bad-configuration",
+                    f"trust.{part}: not the name of a release",
+                    expected="ID:VERSION_ID as in os-release, such as fedora:43",
+                    found=name,
+                )
+            other = window.setdefault(name, part)
+            if other != part:
+                raise VerisealError(
+                    "bad-configuration",
+                    f"{name} is in two parts of the window",
+                    expected="each release in one of trust.previous, the system's own, trust.next",
+                    found=f"{other} and {part}",
+                    remedy=f"Take it out of trust.{NEXT if part == NEXT else PREVIOUS}",
+                )
+    return window
+
+
+def systems(window: Mapping[str, str]) -> set[str]:
+    """The IDs of the operating systems in the window, such as ``fedora``."""
+    return {name.partition(":")[0] for name in window}
