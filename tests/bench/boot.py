@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.boot import appliance, attacks, scenarios, tampering
+from tests.boot import appliance, attacks, booting, tampering
 from tests.guest.machine import Disk, Machine
 from tests.guest.store import BUILD, GuestError, remove, say
 
@@ -141,10 +141,10 @@ def _boot(built: appliance.Appliance, initrd: Path, image: Path, name: str) -> d
         initrd=[initrd],
         disks=[Disk(image, "appliance")],
         console=logs / f"bench-{name}.log",
-        append=f"{scenarios.APPEND} veriseal.attacks={attacks.TIMING}",
+        append=f"{booting.APPEND} veriseal.attacks={attacks.TIMING}",
         channels={"veriseal.results": reported},
-        cpus=1,  # as in all boots of the appliance, see `scenarios`
-        timeout=scenarios.TIMEOUT,
+        cpus=1,  # as in all boots of the appliance, see `booting`
+        timeout=booting.TIMEOUT,
     )
     outcome = machine.run()
     results = [json.loads(line) for line in reported.read_text().splitlines()]

@@ -28,6 +28,7 @@ from tests.boot.layout import (
 from tests.guest import root, run
 from tests.guest.machine import Disk
 from tests.guest.store import BUILD, REPO, GuestError, built, command, remove, say
+from veriseal.voa import LOAD_PATHS
 
 INSIDE = Path(__file__).parent / "inside"
 VERSION = 2
@@ -124,21 +125,19 @@ def _make(part: Path, scratch: Path, kernel_name: str) -> None:
     _configure(tree)
     # For the floor alone: the tree is not final yet.
     _release(tree, keys, scratch / "first", ["--config", _nothing_signed(scratch)])
-    with _chroot(tree):
-        _dracut(tree, kernel, "initrd", part, ["--add", "veriseal"])
-        (tree / RELEASE.lstrip("/")).rename(scratch / "aside.pem")
-        shutil.move(tree / MANIFEST, scratch / "aside")
-        _dracut(tree, kernel, "initrd-bare", part, ["--add", "veriseal"])
-        (scratch / "aside.pem").rename(tree / RELEASE.lstrip("/"))
-        _dracut(tree, kernel, "initrd-without-module", part, ["--omit", "veriseal"])
+    with chroot(tree):
+        dracut(tree, kernel, "initrd", part, ["--add", "veriseal"])
+        dracut(tree, kernel, "initrd-without-module", part, ["--omit", "veriseal"])
+    # dracut makes none that would not boot.
+    _without_certificates(part / "initrd", part / "initrd-bare", scratch / "bare")
     # After dracut: the initrd gets all of systemd's generators, as on any machine.
-    _settle(tree)
+    settle(tree)
     _sign_strays(tree, keys)
     _release(tree, keys, scratch / "release", [])
     shutil.copytree(scratch / "release", tree / RELEASED)
     _other_manifests(tree, keys, scratch)
     root.ext4(part / "image", "2G", tree)
-    _enable(part / "image")
+    provision(part / "image", "provision")
 
 
 def _configure(tree: Path) -> None:
@@ -213,7 +212,7 @@ def veriseal(*arguments: str | Path) -> str:
     )
 
 
-def _settle(tree: Path) -> None:
+def settle(tree: Path) -> None:
     """Make it boot fast and without questions, and start the kiosk and the attacks."""
     root.trim(tree)
     for path in (*(tree / name for name in LEFT_OUT), *(tree / "tmp").iterdir()):
@@ -231,7 +230,8 @@ def _settle(tree: Path) -> None:
 
 
 @contextlib.contextmanager
-def _chroot(tree: Path) -> Iterator[None]:
+def chroot(tree: Path) -> Iterator[None]:
+    """Mount in the tree what the commands need that are run there."""
     mounted: list[Path] = []
     try:
         for name in CHROOT_MOUNTS:
@@ -243,7 +243,8 @@ def _chroot(tree: Path) -> Iterator[None]:
             command(["umount", path])
 
 
-def _dracut(tree: Path, kernel: root.Kernel, name: str, part: Path, options: list[str]) -> None:
+def dracut(tree: Path, kernel: root.Kernel, name: str, part: Path, options: list[str]) -> None:
+    """Make an initrd in the tree, and put it into ``part``."""
     said = command(["chroot", tree, "dracut", "--force", "--no-hostonly", "--kver", kernel.release,
                     "--compress", COMPRESS, *options, f"/tmp/{name}"])  # fmt: skip
     if "FAILED" in said:
@@ -251,8 +252,18 @@ def _dracut(tree: Path, kernel: root.Kernel, name: str, part: Path, options: lis
     shutil.copy2(tree / "tmp" / name, part / name)
 
 
-def _enable(image: Path) -> None:
-    result = run.run(FILES / "provision", disks=[Disk(image, "appliance", snapshot=False)])
+def _without_certificates(initrd: Path, bare: Path, top: Path) -> None:
+    top.mkdir()
+    command(["sh", "-euc", f"zstd -dqc '{initrd}' | (cd '{top}' && cpio --quiet -idm)"])
+    for directory in LOAD_PATHS:
+        remove(top / directory.lstrip("/"))
+    archive = f"find . -print0 | cpio --quiet -0 -o -H newc | {COMPRESS} -c"
+    command(["sh", "-euc", f"cd '{top}' && {archive} >'{bare}'"])
+
+
+def provision(image: Path, script: str) -> None:
+    """Run a script of `FILES` in the test guest, with the disk."""
+    result = run.run(FILES / script, disks=[Disk(image, "appliance", snapshot=False)])
     if result.status != 0:
         raise GuestError(
             f"the appliance could not be provisioned, status {result.status}:\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from tests.boot import building, refused, scenarios
+from tests.boot import building, refused
 from tests.boot.inside import groups, system
 from tests.boot.inside.row import Row
 
@@ -40,10 +40,8 @@ def _table() -> Iterator[Attack]:
     for name in groups.CLOCKS:
         yield from _rows(WRONG_CLOCK, groups.GROUPS[name])
     yield from _rows(REPORTED, groups.GROUPS[groups.REPORTED])
-    for boot in refused.BOOTS:
-        yield Attack(
-            REFUSED, boot.title, boot.attacker, boot.done, scenarios.REFUSED, boot.stopped_by
-        )
+    for one in refused.REFUSALS:
+        yield Attack(REFUSED, one.title, one.attacker, one.done, one.expected, one.stopped_by)
     for tree in building.TREES:
         yield Attack(BUILT, tree.name, tree.attacker, tree.done, tree.expected, tree.stopped_by)
 

@@ -16,7 +16,8 @@ _HEAD = """\
 Written by `make attacks` from the table in `tests/boot` that the tests try; not to be edited.
 
 Each line is tried by `make boot` and `make demo`, in an appliance that is booted in a virtual
-machine. Where it can be, the attack is first seen to work without the launcher.
+machine. Where it can be, the attack is first seen to work without the launcher. Changes of the disk
+that are found apart from each other are made to one disk and booted once: each must be named.
 
 A1 has the disk and the machine, A2 is a local user, A3 is root at run time; a dash is what must
 work. What must happen is a boot that is refused, or the exit status of the launcher with the

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.boot import appliance, attacks, building, refused, scenarios
+from tests.boot import appliance, attacks, booting, building, refused, scenarios
 from tests.boot.inside import groups
 from tests.boot.result import Result
 from tests.guest.store import BUILD, REPO, GuestError, say
@@ -50,13 +50,11 @@ def _results() -> Iterator[Result]:
         yield _shown(result)
     say("changing the disk, the command line or the clock, a boot for each")
     others = [boot for group, boot in scenarios.BOOTS.items() if group != groups.ATTACKED]
-    with ThreadPoolExecutor(scenarios.AT_A_TIME) as pool:
+    with ThreadPoolExecutor(booting.AT_A_TIME) as pool:
         boots = [pool.submit(scenarios.boot_refused, built, one) for one in refused.BOOTS]
         rows = [pool.submit(boot, built) for boot in others]
-        for boot in boots:
-            yield _shown(boot.result())
-        for group in rows:
-            for result in group.result():
+        for boot in (*boots, *rows):
+            for result in boot.result():
                 yield _shown(result)
 
 

@@ -6,25 +6,14 @@ Each must end before the root is switched.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple
 
 from tests.boot import changes, tampering
 from tests.boot.appliance import Appliance
+from tests.boot.inside.row import A1, A3
 from tests.boot.layout import OS, RELEASE
+from tests.boot.overlay import Overlay
+from tests.boot.refusal import DONE, Base, Refusal, Scenario, early
 
-# What a stranger put into the initrd does before the agent, and that it was done.
-DONE = "stranger: done"
-_EARLY_UNIT = """\
-[Unit]
-DefaultDependencies=no
-Before=veriseal-seal.service
-
-[Service]
-Type=oneshot
-ExecStart=/bin/sh -euc '{command} && echo "stranger: done" >/dev/console'
-"""
 _ENROL_STRANGER = """\
 import sys
 
@@ -40,54 +29,18 @@ _VOA = f"voa/{OS}/image/default/x509"
 # Files of the initrd that an overlay replaces.
 CONFIGURATION = "etc/veriseal/veriseal.toml"
 
-Overlay = dict[str, bytes | Path]
-"""Files by their path in the initrd; a Path is a symbolic link to it."""
+
+def _with_certificate(appliance: Appliance) -> Base:
+    return Base(appliance.image, appliance.initrd)
 
 
-class Scenario(NamedTuple):
-    """A boot that must be refused.
-
-    Attributes:
-        name: of the attack, without the ``boot:`` that the table puts before it.
-        attacker: A1, A2 or A3.
-        done: what is done, on one line.
-        stopped_by: the part of veriseal, then the check.
-        says: parts of the console's text.
-        bare: whether the initrd is the one without a certificate.
-        append: to the kernel command line.
-        overlay: files laid over the initrd.
-        change: what is done to the disk.
-    """
-
-    name: str
-    attacker: str
-    done: str
-    stopped_by: str
-    says: tuple[str, ...]
-    bare: bool = True
-    append: str = ""
-    overlay: Callable[[Appliance], Overlay] = lambda _appliance: {}
-    change: tampering.Change | None = None
-
-    @property
-    def title(self) -> str:
-        """The name in the table."""
-        return f"boot: {self.name}"
-
-
-def _early(command: str) -> Overlay:
-    name = "stranger.service"
-    units = "etc/systemd/system"
-    # Required by the agent, so that it certainly runs, and before it.
-    return {
-        f"{units}/{name}": _EARLY_UNIT.format(command=command).encode(),
-        f"{units}/veriseal-seal.service.requires/{name}": Path(f"../{name}"),
-    }
+def _bare(appliance: Appliance) -> Base:
+    return Base(appliance.image, appliance.bare)
 
 
 def _run_voa(appliance: Appliance) -> Overlay:
     return {
-        **_early("cp -r /stranger-run/voa /run/voa"),
+        **early("cp -r /stranger-run/voa /run/voa"),
         f"stranger-run/{_VOA}/release.pem": tampering.read(appliance.image, RELEASE),
     }
 
@@ -100,7 +53,7 @@ def _stranger_key(appliance: Appliance) -> Overlay:
     return {
         "stranger.der": der.stdout,
         "stranger.py": _ENROL_STRANGER.encode(),
-        **_early("python3 -I /stranger.py"),
+        **early("python3 -I /stranger.py"),
     }
 
 
@@ -114,74 +67,110 @@ CERTIFICATES = "seal: certificates of the initrd"
 REQUIRED = "units: required by whatever mounts or enters the root"
 BOOTS = (
     Scenario(
-        "no certificate at all",
-        "A1",
-        "the certificate is removed from the disk, and the initrd has none",
-        CERTIFICATES,
-        (NO_CERTIFICATE,),
-        change=tampering.commands(f"rm {RELEASE}"),
+        (
+            Refusal(
+                "no certificate at all",
+                A1,
+                "the certificate is removed from the disk, and the initrd has none",
+                CERTIFICATES,
+                (NO_CERTIFICATE,),
+            ),
+        ),
+        _bare,
+        changes=(tampering.commands(f"rm {RELEASE}"),),
     ),
     Scenario(
-        "certificate only on the real root",
-        "A1",
-        "the initrd has no certificate, the disk has one",
-        CERTIFICATES,
-        (NO_CERTIFICATE,),
-    ),
-    Scenario(
-        "certificate only in /run/voa",
-        "A1",
-        "something before the agent puts a certificate below `/run/voa`",
-        CERTIFICATES,
-        (DONE, NO_CERTIFICATE),
+        (
+            Refusal(
+                "certificate only on the real root",
+                A1,
+                "the initrd has no certificate, the disk has one",
+                CERTIFICATES,
+                (NO_CERTIFICATE,),
+            ),
+            Refusal(
+                "certificate only in /run/voa",
+                A1,
+                "something before the agent puts a certificate below `/run/voa`",
+                CERTIFICATES,
+                (DONE, NO_CERTIFICATE),
+            ),
+        ),
+        _bare,
         overlay=_run_voa,
     ),
     Scenario(
-        "broken certificate",
-        "A1",
-        "the certificate of the initrd is no certificate",
-        CERTIFICATES,
-        ("release.pem: ",),
+        (
+            Refusal(
+                "broken certificate",
+                A1,
+                "the certificate of the initrd is no certificate",
+                CERTIFICATES,
+                ("release.pem: ",),
+            ),
+        ),
+        _bare,
         overlay=_broken,
     ),
     Scenario(
-        "keyring holds a stranger's key",
-        "A3",
-        "something before the agent puts a stranger's certificate into the keyring",
-        "seal: keyring must be empty",
-        (DONE, "already holds keys"),
-        bare=False,
+        (
+            Refusal(
+                "keyring holds a stranger's key",
+                A3,
+                "something before the agent puts a stranger's certificate into the keyring",
+                "seal: keyring must be empty",
+                (DONE, "already holds keys"),
+            ),
+        ),
+        _with_certificate,
         overlay=_stranger_key,
     ),
     Scenario(
-        "agent masked on the command line",
-        "A1",
-        "`rd.systemd.mask=veriseal-seal.service`",
-        REQUIRED,
-        ("Can't mount root filesystem",),
-        bare=False,
+        (
+            Refusal(
+                "agent masked on the command line",
+                A1,
+                "`rd.systemd.mask=veriseal-seal.service`",
+                REQUIRED,
+                ("Can't mount root filesystem",),
+            ),
+        ),
+        _with_certificate,
         append="rd.systemd.mask=veriseal-seal.service",
     ),
     Scenario(
-        "command line claims a container",
-        "A1",
-        "`container=lxc`, with which systemd skips units by their conditions",
-        "units: AssertVirtualization",
-        ("Assertion failed",),
-        bare=False,
+        (
+            Refusal(
+                "command line claims a container",
+                A1,
+                "`container=lxc`, with which systemd skips units by their conditions",
+                "units: AssertVirtualization",
+                ("Assertion failed",),
+            ),
+        ),
+        _with_certificate,
         append="container=lxc",
     ),
     Scenario(
-        "check masked on the command line",
-        "A1",
-        "`rd.systemd.mask=veriseal-verify.service`",
-        REQUIRED,
-        ("Can't mount root filesystem",),
-        bare=False,
+        (
+            Refusal(
+                "check masked on the command line",
+                A1,
+                "`rd.systemd.mask=veriseal-verify.service`",
+                REQUIRED,
+                ("Can't mount root filesystem",),
+            ),
+        ),
+        _with_certificate,
         append="rd.systemd.mask=veriseal-verify.service",
     ),
     *(
-        Scenario(one.name, "A1", one.done, one.stopped_by, one.says, bare=False, change=one.change)
-        for one in changes.CHANGES
+        Scenario(
+            tuple(Refusal(one.name, A1, one.done, one.stopped_by, one.says) for one in disk),
+            _with_certificate,
+            changes=tuple(one.change for one in disk),
+        )
+        for disk in changes.DISKS
     ),
 )
+REFUSALS = tuple(refusal for boot in BOOTS for refusal in boot.refusals)

@@ -7,7 +7,7 @@ and given other owners like any others.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from tests.boot.layout import BIN, MANIFEST, OTHER, RELEASED, SIGNATURES, STRAY
@@ -40,9 +40,10 @@ def debugfs(image: Path, *lines: str) -> None:
         raise GuestError(f"debugfs {lines}: {complaints}")
 
 
-def apply(change: Change, image: Path) -> None:
-    """Make the change, and a file system of it that nothing is wrong with."""
-    change(image)
+def apply(changes: Iterable[Change], image: Path) -> None:
+    """Make the changes, and a file system of it that nothing is wrong with."""
+    for change in changes:
+        change(image)
     done = subprocess.run(["e2fsck", "-fy", image], capture_output=True, check=False)
     if done.returncode & ~_FSCK_CORRECTED:
         raise GuestError(f"e2fsck: {done.stdout.decode()}")
@@ -149,23 +150,33 @@ def added(directory: str, name: str, text: str) -> Change:
     return change
 
 
-def _signature_path(image: Path) -> str:
+def _signature_name(image: Path) -> str:
     listed = subprocess.run(
-        ["debugfs", "-R", f"ls -p /{MANIFEST}", image], capture_output=True, check=True
+        ["debugfs", "-R", f"ls -p /{RELEASED}", image], capture_output=True, check=True
     ).stdout.decode()
     names = [line.split("/")[5] for line in listed.splitlines() if line.count("/") > 5]
     (name,) = [name for name in names if name.endswith(".sig")]
-    return f"/{MANIFEST}/{name}"
+    return name
 
 
-def signature(change: Callable[[bytes], bytes]) -> Change:
-    """The manifest's signature, changed."""
+def own_signature(image: Path) -> bytes:
+    """The manifest's signature, as it was built."""
+    return read(image, f"/{RELEASED}/{_signature_name(image)}")
 
-    def apply(image: Path) -> None:
-        path = _signature_path(image)
-        write(image, path, change(read(image, path)))
 
-    return apply
+def strangers_signature(image: Path) -> bytes:
+    """A stranger's signature of the manifest."""
+    return read(image, f"/{OTHER}/strangers/signature")
+
+
+def signature(name: str, make: Callable[[Path], bytes]) -> Change:
+    """A file with this in its name in place of the manifest's own signature, or beside others."""
+
+    def change(image: Path) -> None:
+        _remove(image, f"/{MANIFEST}/{_signature_name(image)}")
+        write(image, f"{_JSON}.{name}.sig", make(image))
+
+    return change
 
 
 def manifest(name: str) -> Change:
@@ -173,7 +184,8 @@ def manifest(name: str) -> Change:
 
     def change(image: Path) -> None:
         write(image, _JSON, read(image, f"/{OTHER}/{name}/manifest.json"))
-        write(image, _signature_path(image), read(image, f"/{OTHER}/{name}/signature"))
+        own = f"/{MANIFEST}/{_signature_name(image)}"
+        write(image, own, read(image, f"/{OTHER}/{name}/signature"))
 
     return change
 
@@ -181,7 +193,7 @@ def manifest(name: str) -> Change:
 def script_as_manifest(image: Path) -> None:
     """A signed script where the manifest should be: the same key, the same kind of signature."""
     path = f"{BIN}/script"
-    write(image, _signature_path(image), builtin_signature(image, path))
+    write(image, f"/{MANIFEST}/{_signature_name(image)}", builtin_signature(image, path))
     write(image, _JSON, read(image, f"/{path}"))
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.boot import appliance, building, refused, scenarios
+from tests.boot import appliance, booting, building, refused, scenarios
 from tests.boot.inside import groups
 
 pytestmark = pytest.mark.boot
 
-REFUSED = {scenario.name: scenario for scenario in refused.BOOTS}
+REFUSED = {one.title: boot for boot in refused.BOOTS for one in boot.refusals}
 TREES = {tree.name: tree for tree in building.TREES}
 
 
@@ -27,13 +27,13 @@ def boots(
     """Every boot that the selected tests ask for, as many at a time as there are processors."""
     wanted = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
     calls = {name: one for params in wanted for name, one in _calls(built, params).items()}
-    with ThreadPoolExecutor(scenarios.AT_A_TIME) as pool:
+    with ThreadPoolExecutor(booting.AT_A_TIME) as pool:
         yield {name: pool.submit(*call) for name, call in calls.items()}
 
 
 def _calls(built: appliance.Appliance, params: dict[str, Any]) -> dict[str, tuple[Any, ...]]:
-    if "scenario" in params:
-        scenario = REFUSED[params["scenario"]]
+    if "refusal" in params:
+        scenario = REFUSED[params["refusal"]]
         return {scenario.name: (scenarios.boot_refused, built, scenario)}
     if "group" in params:
         return {params["group"]: (scenarios.BOOTS[params["group"]], built)}
@@ -50,9 +50,10 @@ def test_in_the_booted_appliance(boots: dict[str, Future[Any]], group: str, name
     assert result.seen == result.expected, result.detail
 
 
-@pytest.mark.parametrize("scenario", REFUSED)
-def test_boot_is_refused(boots: dict[str, Future[Any]], scenario: str) -> None:
-    result = boots[scenario].result()
+@pytest.mark.parametrize("refusal", REFUSED)
+def test_boot_is_refused(boots: dict[str, Future[Any]], refusal: str) -> None:
+    results = boots[REFUSED[refusal].name].result()
+    (result,) = [one for one in results if one.attack == refusal]
     assert result.seen == result.expected, result.detail
 
 
