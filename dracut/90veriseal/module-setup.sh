@@ -19,9 +19,15 @@ depends() {
     return 0
 }
 
+# Kernel modules that the units of this module need.
+installkernel() {
+    # A trust statement may be on the ESP, which this machine need not have mounted now.
+    hostonly='' instmods vfat nls_cp437 nls_ascii nls_iso8859-1 nls_utf8
+}
+
 # Install the required file(s) and directories for the module in the initramfs.
 install() {
-    local _dir _file _unit
+    local _file _unit
     local -a _closure
 
     # Required, not wanted, by every way into the real root: a unit that is masked on the kernel
@@ -46,28 +52,15 @@ install() {
     mapfile -t _closure <<< "$_file"
     inst_multiple veriseal python3 "${_closure[@]}" || fail "a file of the agent is missing"
 
-    # Only what is in the initrd counts at boot. /run/voa is not taken along.
-    for _dir in /etc/voa /usr/local/share/voa /usr/share/voa; do
-        [[ -d $_dir ]] || continue
-        while IFS= read -r -d '' _file; do
-            if [[ -L $_file ]]; then
-                # inst_simple would make the target relative; a mask is a link to /dev/null.
-                mkdir -p "$initdir${_file%/*}"
-                ln -sfn "$(readlink "$_file")" "$initdir$_file" || fail "$_file"
-            else
-                inst_simple "$_file" || fail "$_file"
-            fi
-        done < <(find "$_dir" \( -type f -o -type l \) -path '*/image/*/x509/*' -print0)
-    done
     # The base module calls the initrd itself ID=dracut; certificates go by the root's name.
     inst_simple "$(readlink -e /etc/os-release)" /usr/lib/veriseal/os-release \
         || fail "os-release is missing"
     inst_multiple -o /usr/lib/veriseal/veriseal.toml /etc/veriseal/veriseal.toml
     # The digest files of composefs images.
     inst_multiple -o "/usr/lib/veriseal/images/*/*"
-    # From now on this machine knows this version, and an older one is a rollback.
-    veriseal boot floor > "$initdir/usr/lib/veriseal/floor.json" \
-        || fail "the installed manifest would not pass"
+    # Certificates, trust statement and floor: only what is in the initrd counts at boot. From now
+    # on this machine knows this version, and an older one is a rollback.
+    veriseal boot install "$initdir" || fail "the initrd would not boot this system, see above"
 }
 
 # Make a unit of systemd require one of ours.

@@ -8,7 +8,17 @@ accepted has the properties that are written here; otherwise it raises. It is to
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from tests.fuzz import binaries, releases, samples, signatures, state, system, texts, units
+from tests.fuzz import (
+    binaries,
+    releases,
+    samples,
+    signatures,
+    state,
+    statements,
+    system,
+    texts,
+    units,
+)
 from tests.fuzz.mutate import Mutator, edit_bytes, edit_der, edit_json, edit_lines, edit_pem
 from veriseal import manifest
 
@@ -90,6 +100,14 @@ TARGETS = (
         lambda: [samples.closures()],
         (edit_json,),
         [*_NUMBERS, b"sha256:" + _HEX, b"/" + b"a" * 4096],
+    ),
+    Target(
+        "signers",
+        texts.signers,
+        "signers.parse",
+        lambda: [samples.signed_by()],
+        (edit_json,),
+        [*_NUMBERS, b"0" * 64, b"/" + b"a" * 4096],
     ),
     Target(
         "policy",
@@ -181,6 +199,15 @@ TARGETS = (
         runs=600,
     ),
     Target(
+        "trust-statement",
+        statements.statement,
+        "trust.statement.parse trust.statement.load trust.beside.read",
+        statements.seeds,
+        (statements.edit,),
+        [*_NUMBERS, b"sha256:" + _HEX, _HEX, b"-----BEGIN CERTIFICATE-----"],
+        runs=600,
+    ),
+    Target(
         "report",
         state.report,
         "report.read report.state boot.seal.Sealed.from_json",
@@ -200,7 +227,7 @@ TARGETS = (
         "floor",
         state.floor,
         "boot.floor.read",
-        lambda: [b'{"schema": 1, "version": 7}'],
+        lambda: [b'{"schema": 2, "version": 7, "created": 9, "statement": 3}'],
         (edit_json,),
         _NUMBERS,
     ),

@@ -11,12 +11,14 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import pytest
 
 from veriseal import merkle, policy, report, signature
-from veriseal.boot import agent, seal
+from veriseal.boot import agent, floor, seal
+from veriseal.boot.floor import Floor
 from veriseal.cli.main import main
 from veriseal.digest import Digest
 from veriseal.kernel import keyring, sysctl
@@ -127,13 +129,16 @@ def cli(capfd: pytest.CaptureFixture[str]) -> Callable[..., Result]:
 
 @pytest.fixture
 def initrd() -> Iterator[str]:
-    """What the agent takes for an initrd, with an empty directory of certificates."""
+    """What the agent takes for an initrd, with an empty directory of certificates, and a floor."""
     helpers.write(agent.INITRD_RELEASE, b"")
+    helpers.write(floor.PATH, floor.serialize(Floor()).encode())
     shutil.rmtree("/etc/voa", ignore_errors=True)
     os.makedirs(helpers.VOA)
     yield helpers.VOA
     shutil.rmtree("/etc/voa")
-    os.unlink(agent.INITRD_RELEASE)
+    for path in (agent.INITRD_RELEASE, floor.PATH):
+        with suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 MARK = "/run/veriseal-mark"
@@ -236,6 +241,7 @@ def sealed(
     """The real agent sealed this boot with the certificates of all releases."""
     _require_open()
     helpers.write(agent.INITRD_RELEASE, b"")
+    helpers.write(floor.PATH, floor.serialize(Floor()).encode())
     shutil.rmtree("/etc/voa", ignore_errors=True)
     for name in RELEASE_KEYS:
         helpers.write(f"{helpers.VOA}/{name}.pem", helpers.read(signers[name].cert_path))

@@ -18,6 +18,7 @@ from systemd import journal as reading
 
 from veriseal import journal, manifest, policy, report, table, trusted
 from veriseal.boot import floor
+from veriseal.boot.floor import Floor
 from veriseal.digest import Digest
 from veriseal.errors import VerisealError
 from veriseal.report import State
@@ -83,7 +84,7 @@ def logged(message_id: str, since: float) -> list[dict[str, Any]]:
 def root_mounted(tree: str, version: int = BUILT) -> Iterator[None]:
     """As in an initrd that knows ``version``, with ``tree`` at /sysroot."""
     os.makedirs(SYSROOT, exist_ok=True)
-    helpers.write(floor.PATH, floor.serialize(version).encode())
+    helpers.write(floor.PATH, floor.serialize(Floor(version)).encode())
     with helpers.mounted(tree, SYSROOT, "--bind"):
         yield
     for path in (floor.PATH, table.PATH):
@@ -345,15 +346,7 @@ def sign_again(signer: Signer, name: str = "again") -> None:
 
 
 def rolled_back(rsa: Signer, stranger: Signer) -> None:
-    helpers.write(floor.PATH, floor.serialize(BUILT + 1).encode())
-
-
-def without_floor(rsa: Signer, stranger: Signer) -> None:
-    os.unlink(floor.PATH)
-
-
-def damaged_floor(rsa: Signer, stranger: Signer) -> None:
-    helpers.write(floor.PATH, b'{"schema": 1, "version": -1}')
+    helpers.write(floor.PATH, floor.serialize(Floor(BUILT + 1)).encode())
 
 
 def other_os(rsa: Signer, stranger: Signer) -> None:
@@ -417,8 +410,6 @@ def other_list(rsa: Signer, stranger: Signer) -> None:
 
 MANIFESTS: dict[Callable[[Signer, Signer], None], str] = {
     rolled_back: "rolled-back",
-    without_floor: "no-floor",
-    damaged_floor: "bad-floor",
     other_os: "other-os",
     edited: "manifest-not-signed",
     strangers: "manifest-not-signed",
@@ -488,6 +479,21 @@ def test_after_a_seal_step_that_failed(root: str, initrd: str) -> None:
     nothing_runs("not-sealed")
 
 
+@pytest.mark.parametrize(
+    ("data", "reason"), [(None, "no-floor"), (b'{"schema": 1, "version": 7}', "bad-floor")]
+)
+def test_an_initrd_without_a_good_floor(root: str, data: bytes | None, reason: str) -> None:
+    os.unlink(floor.PATH)
+    if data is not None:
+        helpers.write(floor.PATH, data)
+    helpers.write(policy.PATHS[-1], WITHOUT_KEYRING.encode())
+    assert helpers.command("boot", "seal").status == 1
+    booted = verify()
+    assert booted.done.status == 1
+    assert booted.report["failure"]["reason"] == reason
+    assert not os.path.exists(table.PATH)
+
+
 def test_settings_that_changed_in_between(root: str) -> None:
     helpers.write(policy.PATHS[-1], WITHOUT_KEYRING.encode())
     helpers.must_command("boot", "seal")
@@ -545,8 +551,17 @@ def test_what_is_mounted_over_files_is_checked(root: str, tree: str) -> None:
 # The floor of the next initrd
 
 
-def floor_now() -> int:
-    return int(json.loads(helpers.must_command("boot", "floor"))["version"])
+def install(directory: str) -> Result:
+    """`veriseal boot install`, into an empty directory."""
+    shutil.rmtree(directory, ignore_errors=True)
+    os.makedirs(directory)
+    return helpers.command("boot", "install", directory)
+
+
+def floor_now(directory: str = "/run/test-initrd") -> Floor:
+    done = install(directory)
+    assert done.status == 0, done
+    return floor.read(directory + floor.PATH)
 
 
 @pytest.fixture
@@ -557,30 +572,32 @@ def installed(release: Release) -> Iterator[str]:
 
 
 def test_the_floor_is_what_was_booted_or_installed(root: str, release: Release) -> None:
-    assert floor_now() == 0
+    assert floor_now() == Floor()
     boot()
-    assert floor_now() == BUILT
+    assert floor_now() == Floor(BUILT, 1)
     os.unlink(report.PATH)
     helpers.put_manifest(release, "")
-    assert floor_now() == BUILT
+    assert floor_now() == Floor(BUILT, 1)
     helpers.remove(INSTALLED)
 
 
 def test_the_floor_never_sinks(root: str, installed: str) -> None:
     state = State("off", "verified", "manifest")
-    report.write(state, {"tree": {"version": BUILT + 1, "floor": BUILT}})
-    done = helpers.command("boot", "floor")
+    report.write(state, {"tree": {"version": BUILT + 1, "created": 2}, "floor": BUILT})
+    done = install("/run/test-initrd")
     assert (done.status, done.out) == (1, b"")
     assert "the manifest is older than one this machine has known" in done.err
-    report.write(state, {"tree": {"version": BUILT, "floor": BUILT}})
-    assert floor_now() == BUILT
+    known = {"floor": Floor(BUILT, 9, 4)._asdict(), "trust": {"statement": 5}}
+    report.write(state, {"tree": {"version": BUILT, "created": 2}, **known})
+    assert floor_now() == Floor(BUILT, 9, 5)
 
 
-def test_no_floor_of_a_manifest_that_would_not_boot(root: str, installed: str) -> None:
+def test_no_initrd_for_a_manifest_that_would_not_boot(root: str, installed: str) -> None:
     helpers.write(f"{installed}/{manifest.TREE_LIST}", b"")
-    done = helpers.command("boot", "floor")
+    done = install("/run/test-initrd")
     assert (done.status, done.out) == (1, b"")
     assert "not the file that the manifest was signed with" in done.err
+    assert not os.path.exists("/run/test-initrd" + floor.PATH)
 
 
 # With the sealed keyring

@@ -164,7 +164,7 @@ def initrd_files(monkeypatch: pytest.MonkeyPatch, place: str) -> Iterator[None]:
     """Files of the initrd and of /run that are as before afterwards."""
     paths = (policy.PATHS[-1], floor.PATH, report.PATH)
     before = {path: helpers.read(path) if os.path.exists(path) else None for path in paths}
-    helpers.write(floor.PATH, floor.serialize(FLOOR).encode())
+    helpers.write(floor.PATH, floor.serialize(floor.Floor(FLOOR)).encode())
     os.makedirs(ROOT, exist_ok=True)
     monkeypatch.setattr(verify, "COMMAND_LINE", f"{place}.cmdline")
     yield

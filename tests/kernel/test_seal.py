@@ -22,7 +22,7 @@ def test_the_report_says_what_was_sealed(sealed: Sealed, signers: dict[str, Sign
     ring = sealed.report["kernel_keyring"]
     assert sealed.report["keyring"] == "sealed"
     assert sealed.report["require_signatures"] is True
-    assert ring["permissions"] == "0x08030000"
+    assert (ring["permissions"], ring["sealed_by"]) == ("0x08030000", "veriseal")
     by_print = {key["fingerprint"]: key for key in ring["keys"]}
     for name in RELEASE_KEYS:
         certificate = signers[name].certificate
@@ -79,7 +79,7 @@ def test_a_second_run_checks_and_passes_and_a_screen_shows_it(sealed: Sealed) ->
     shown = again.out.decode()
     assert again.status == 0, shown
     assert f"veriseal: ignored {helpers.VOA}/README: its name does not end in .pem" in shown
-    assert f"veriseal: ignored {helpers.VOA}/revoked.pem: masked" in shown
+    assert f"veriseal: ignored {helpers.VOA}/revoked.pem: a mask" in shown
     assert "already sealed in this boot: 5 keys, unchanged" in shown
     written = json.loads(helpers.read(report.PATH))
     assert written["kernel_keyring"] == sealed.report["kernel_keyring"]

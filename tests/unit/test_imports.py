@@ -42,18 +42,22 @@ ALLOWED = {
     "dump": "errors digest",
     "merkle": "errors digest",
     "certificate": "errors pem",
+    "chain": "errors certificate",
+    "collisions": "errors certificate",
     "signature": "errors digest certificate",
     "manifest": "errors fields digest merkle closure pattern certificate signature signers",
     "kernel": "errors names digest",
     "sitepackages": "",
-    "tree": "errors digest merkle closure signers dump pattern pool certificate manifest kernel",
-    "trust": "errors fields digest merkle pem voa policy certificate signature kernel",
+    "tree": "errors digest merkle closure signers dump pattern pool voa certificate signature "
+    "manifest kernel",
+    "trust": "errors fields digest merkle pem voa policy certificate chain collisions signature "
+    "kernel",
     "launch": "errors names digest trusted report table script journal sitepackages kernel",
     "boot": "errors digest closure trusted report table journal osrelease pattern policy voa pem "
-    "certificate signature manifest trust tree kernel",
+    "resolve certificate signature signers manifest trust tree kernel",
     "unit": "errors build",
     "build": "errors digest pem merkle closure script dump pattern policy osrelease pool "
-    "certificate signature signers manifest trust kernel",
+    "voa certificate chain collisions signature signers manifest trust kernel",
 }
 
 

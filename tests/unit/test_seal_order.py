@@ -8,11 +8,11 @@ import pytest
 
 from veriseal import certificate
 from veriseal.boot import seal
-from veriseal.boot.plan import Plan, Release
 from veriseal.errors import VerisealError
 from veriseal.kernel import keyring as kernel
 from veriseal.kernel import sysctl
 from veriseal.kernel.keyring import PROCESS_KEYRING, Key
+from veriseal.trust.model import OUTSIDE, Ignored, Release, TrustSet
 
 pytestmark = pytest.mark.unit
 
@@ -98,17 +98,19 @@ def ring(monkeypatch: pytest.MonkeyPatch) -> Keyring:
 
 
 @pytest.fixture
-def plan(ring: Keyring, certify: Callable[..., bytes], rsa_key: object, ec_key: object) -> Plan:
+def trust(
+    ring: Keyring, certify: Callable[..., bytes], rsa_key: object, ec_key: object
+) -> TrustSet:
     """Two certificates, known to the keyring under the names that the kernel would give."""
     releases = []
     for number, key in enumerate((rsa_key, ec_key)):
         loaded = certificate.load(certify(key), f"/{number}.pem")
         ring.names[loaded.der] = f"{loaded.subject}: {loaded.skid.hex()}"
         releases.append(Release("fedora:43", loaded))
-    return Plan(releases, [])
+    return TrustSet(releases, [], [], {"fedora:43": "current"})
 
 
-def steps(_id: str, _text: str) -> None:
+def steps(_id: str, _text: str, _priority: int = 0) -> None:
     pass
 
 
@@ -116,9 +118,9 @@ ENROL = ["add", "link", "set permissions", "unlink"]
 
 
 def test_a_key_is_linked_before_its_permissions_are_cut_and_the_ring_last(
-    ring: Keyring, plan: Plan
+    ring: Keyring, trust: TrustSet
 ) -> None:
-    sealed = seal.seal(plan, steps)
+    sealed = seal.seal(trust, steps)
     assert ring.done() == [
         *ENROL,
         *ENROL,
@@ -134,92 +136,228 @@ def test_a_key_is_linked_before_its_permissions_are_cut_and_the_ring_last(
     assert unlinked == [(serial, PROCESS_KEYRING) for serial in ring.linked]
 
 
-def test_each_step_is_told_after_it_was_done(ring: Keyring, plan: Plan) -> None:
+def test_each_step_is_told_after_it_was_done(ring: Keyring, trust: TrustSet) -> None:
     told: list[int] = []
-    seal.seal(plan, lambda _id, _text: told.append(len(ring.calls)))
+    seal.seal(trust, lambda _id, _text: told.append(len(ring.calls)))
     assert told == [4, 8, 10, 11, 12, 13]
 
 
-def test_a_keyring_with_a_strangers_key_is_not_touched(ring: Keyring, plan: Plan) -> None:
+def test_a_keyring_with_a_strangers_key_is_not_touched(ring: Keyring, trust: TrustSet) -> None:
     ring.add_certificate(b"stranger", RING)
     ring.calls.clear()
     with pytest.raises(VerisealError) as caught:
-        seal.seal(plan, steps)
+        seal.seal(trust, steps)
     assert caught.value.reason == "unknown-keys"
     assert ring.calls == []
 
 
 @pytest.mark.parametrize("operation", ["link", "set permissions", "restrict"])
 def test_a_failure_before_the_restriction_takes_all_keys_out_again(
-    ring: Keyring, plan: Plan, operation: str
+    ring: Keyring, trust: TrustSet, operation: str
 ) -> None:
     ring.fail = operation
     with pytest.raises(VerisealError):
-        seal.seal(plan, steps)
+        seal.seal(trust, steps)
     assert not ring.required
     assert ring.linked == []
 
 
 def test_a_restriction_that_restricts_nothing_is_noticed(
-    ring: Keyring, plan: Plan, monkeypatch: pytest.MonkeyPatch
+    ring: Keyring, trust: TrustSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kernel, "restrict", lambda _ring: None)
     with pytest.raises(VerisealError) as caught:
-        seal.seal(plan, steps)
+        seal.seal(trust, steps)
     assert caught.value.reason == "restrict-failed"
     assert ring.linked == []
 
 
 def test_a_sysctl_that_does_not_stick_is_noticed(
-    ring: Keyring, plan: Plan, monkeypatch: pytest.MonkeyPatch
+    ring: Keyring, trust: TrustSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sysctl, "require_signatures", lambda: None)
     with pytest.raises(VerisealError) as caught:
-        seal.seal(plan, steps)
+        seal.seal(trust, steps)
     assert caught.value.reason == "read-back-failed"
     assert "require_signatures" in str(caught.value)
 
 
-def test_a_key_under_another_identifier_than_ours_is_noticed(ring: Keyring, plan: Plan) -> None:
+def test_a_key_under_another_identifier_than_ours_is_noticed(
+    ring: Keyring, trust: TrustSet
+) -> None:
     ring.names = dict.fromkeys(ring.names, "name: 00")
     with pytest.raises(VerisealError) as caught:
-        seal.seal(plan, steps)
+        seal.seal(trust, steps)
     assert caught.value.reason == "enrol-failed"
     assert ring.linked == []
 
 
 def test_a_restricted_keyring_is_named_as_such(
-    ring: Keyring, plan: Plan, monkeypatch: pytest.MonkeyPatch
+    ring: Keyring, trust: TrustSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(_serial: int, _ring: int) -> None:
         raise OSError(errno.EPERM, os.strerror(errno.EPERM))
 
     monkeypatch.setattr(kernel, "link", refuse)
     with pytest.raises(VerisealError) as caught:
-        seal.seal(plan, steps)
+        seal.seal(trust, steps)
     assert caught.value.reason == "already-restricted"
 
 
-def test_a_second_run_compares_and_changes_nothing(ring: Keyring, plan: Plan) -> None:
-    sealed = seal.Sealed.from_json(seal.seal(plan, steps).as_json())
+def test_a_second_run_compares_and_changes_nothing(ring: Keyring, trust: TrustSet) -> None:
+    sealed = seal.Sealed.from_json(seal.seal(trust, steps).as_json())
     ring.calls.clear()
     assert seal.is_sealed()
-    assert seal.check_again(plan, sealed, steps) == sealed
+    assert seal.check_again(trust, sealed, steps) == sealed
     assert ring.calls == []
 
 
-def test_a_second_run_with_other_certificates_is_refused(ring: Keyring, plan: Plan) -> None:
-    sealed = seal.seal(plan, steps)
+def test_a_second_run_with_other_certificates_is_refused(ring: Keyring, trust: TrustSet) -> None:
+    sealed = seal.seal(trust, steps)
     with pytest.raises(VerisealError) as caught:
-        seal.check_again(Plan(plan.releases[:1], []), sealed, steps)
+        seal.check_again(trust._replace(releases=trust.releases[:1]), sealed, steps)
     assert caught.value.reason == "other-certificates"
 
 
-@pytest.mark.parametrize("data", [None, {}, {"keys": [], "serial": "x", "permissions": "0"}])
+GOOD_JSON = {"keys": [], "serial": 7, "permissions": "0x08030000", "sealed_by": "veriseal"}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        {},
+        {**GOOD_JSON, "serial": "x"},
+        {**GOOD_JSON, "permissions": "rwx"},
+        {**GOOD_JSON, "sealed_by": "somebody"},
+        {**GOOD_JSON, "keys": [{"serial": 1}]},
+    ],
+)
 def test_a_damaged_report_of_the_keyring(data: object) -> None:
     with pytest.raises(VerisealError) as caught:
         seal.Sealed.from_json(data)
     assert caught.value.reason == "report-damaged"
+
+
+# A keyring that another service has filled and sealed.
+
+NEW_MASK, OLD_MASK = seal.SEALED_BY_OTHERS
+
+
+def fill(ring: Keyring, trust: TrustSet, mask: int = NEW_MASK, restricted: bool = True) -> None:
+    """As systemd-keyring-setup leaves the keyring."""
+    for release in trust.releases:
+        ring.add_certificate(release.certificate.der, RING)
+    ring.restricted = restricted
+    ring.keys[RING] = ring.keys[RING]._replace(permissions=mask)
+    ring.calls.clear()
+
+
+def refusal(trust: TrustSet) -> VerisealError:
+    with pytest.raises(VerisealError) as caught:
+        seal.adopt(trust, steps)
+    return caught.value
+
+
+def test_what_another_service_sealed_is_taken_over(ring: Keyring, trust: TrustSet) -> None:
+    fill(ring, trust)
+    assert seal.is_sealed_by_another()
+    assert not seal.is_sealed()
+    linked = list(ring.linked)
+    sealed = seal.adopt(trust, steps)
+    assert (sealed.by, sealed.mask) == ("another service", NEW_MASK)
+    assert ring.linked == linked == [key.serial for key in sealed.keys]
+    assert ring.required
+    wanted = [one.certificate.fingerprint for one in trust.releases]
+    assert [key.fingerprint for key in sealed.keys] == wanted
+    assert {key.permissions for key in sealed.keys} == {"0x3f010000"}
+    # Nothing of what was sealed is touched, and this process keeps no key.
+    assert not {"restrict", "set permissions", "link"} & set(ring.done())
+    added = [call for call in ring.calls if call == ("add", PROCESS_KEYRING)]
+    gone = [call for call in ring.calls if call[0] == "unlink" and call[2] == PROCESS_KEYRING]
+    assert len(added) == len(gone) == 2
+    again = seal.Sealed.from_json(sealed.as_json())
+    assert again == sealed
+    assert seal.check_again(trust, again, steps) == sealed
+
+
+def test_a_strangers_key_in_a_sealed_keyring(ring: Keyring, trust: TrustSet) -> None:
+    fill(ring, trust)
+    ring.restricted = False
+    ring.add_certificate(b"stranger", RING)
+    ring.restricted = True
+    error = refusal(trust)
+    assert error.reason == "unknown-keys"
+    assert error.found == "probe"
+    assert not ring.required
+
+
+def test_a_key_that_is_known_and_does_not_count_is_named_with_the_reason(
+    ring: Keyring, trust: TrustSet
+) -> None:
+    fill(ring, trust)
+    first, second = trust.releases
+    why = "for fedora:42, which is outside the window"
+    outside = Ignored("/old.pem", OUTSIDE, why, "fedora:42", second.certificate)
+    error = refusal(trust._replace(releases=[first], ignored=[outside]))
+    assert error.reason == "unknown-keys"
+    assert f"(/old.pem: {why})" in str(error.found)
+
+
+def test_a_key_of_another_kind_with_a_good_description(ring: Keyring, trust: TrustSet) -> None:
+    fill(ring, trust)
+    serial = ring.linked[0]
+    ring.keys[serial] = ring.keys[serial]._replace(type="user")
+    assert refusal(trust).reason == "unknown-keys"
+
+
+def test_permissions_alone_are_no_seal(ring: Keyring, trust: TrustSet) -> None:
+    fill(ring, trust, restricted=False)
+    linked = list(ring.linked)
+    assert refusal(trust).reason == "restrict-failed"
+    assert ring.linked == linked
+    assert not ring.required
+
+
+def test_a_sealed_keyring_without_a_key(ring: Keyring, trust: TrustSet) -> None:
+    fill(ring, trust._replace(releases=[]))
+    assert refusal(trust).reason == "sealed-by-another"
+
+
+def test_a_sealed_keyring_that_nobody_may_list(
+    ring: Keyring, trust: TrustSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_ring: int) -> list[int]:
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), "keyctl read")
+
+    fill(ring, trust, OLD_MASK)
+    monkeypatch.setattr(kernel, "contents", refuse)
+    error = refusal(trust)
+    assert error.reason == "sealed-by-another"
+    assert "0x08010000" in str(error.found)
+
+
+def test_what_the_other_service_left_out_does_not_count_and_is_named(
+    ring: Keyring, trust: TrustSet
+) -> None:
+    fill(ring, trust._replace(releases=trust.releases[:1]))
+    told: list[str] = []
+    sealed = seal.adopt(trust, lambda _id, text, _priority=0: told.append(text))
+    assert len(sealed.keys) == 1
+    missing = trust.releases[1].certificate.subject
+    assert [text for text in told if text.startswith("not enrolled")][0].endswith(missing)
+    seal.require_same(trust, sealed)
+    with pytest.raises(VerisealError) as caught:
+        seal.require_same(trust._replace(releases=trust.releases[1:]), sealed)
+    assert caught.value.reason == "other-certificates"
+
+
+def test_a_keyring_that_is_filled_and_not_sealed_is_nobodys(ring: Keyring, trust: TrustSet) -> None:
+    fill(ring, trust, 0x082F0000, restricted=False)
+    assert not seal.is_sealed_by_another()
+    with pytest.raises(VerisealError) as caught:
+        seal.seal(trust, steps)
+    assert caught.value.reason == "unknown-keys"
 
 
 RING_LINE = "1911bb55 I------     1 perm 082f0000     0     0 keyring   .fs-verity: "

@@ -1,4 +1,4 @@
-"""The seal step as a whole: settings, plan, kernel, report. Runs once, in the initrd."""
+"""The seal step as a whole: settings, trust set, kernel, report. Runs once, in the initrd."""
 
 import os
 import time
@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from veriseal import journal, osrelease, policy, report
-from veriseal.boot import plan, seal
+from veriseal.boot import floor, gather, seal
+from veriseal.boot.gather import Gathered
 from veriseal.errors import VerisealError
 from veriseal.report import State
 
@@ -19,15 +20,20 @@ Step = Callable[..., None]
 """Called after each step with its MESSAGE_ID, the line, perhaps a priority and fields."""
 
 
-def make_plan() -> plan.Plan:
-    """The certificates this machine would enrol. Changes nothing. Raises VerisealError."""
-    return plan.make(policy.load(), osrelease.read())
+_MOST_LOGGED = 200
+"""Ignored files that the journal gets; a disk can hold any number."""
 
 
-def run(say: Say) -> dict[str, Any]:
+def dry_run() -> Gathered:
+    """What this system would trust in its initrd. Changes nothing. Raises VerisealError."""
+    return gather.installed(policy.load(), osrelease.read(), floor.booted())
+
+
+def run(say: Say, warn: Say) -> dict[str, Any]:
     """Seal this boot. Returns the boot report that was written.
 
     ``say`` gets a line for people after each step; the journal gets the same as a record.
+    ``warn`` gets the few lines that whoever stands before the machine must see.
 
     Raises VerisealError: ``not-root`` and ``not-initrd`` before anything is touched; all others
     after writing a report that says what failed: then the root must not be switched.
@@ -39,12 +45,16 @@ def run(say: Say) -> dict[str, Any]:
     state = State(report.FAILED, report.PENDING, "both")
     try:
         settings = policy.load()
-        result: dict[str, Any] = {"kernel": os.uname().release}
+        # Before anything is written: the report of an earlier run in this boot is asked.
+        earlier = _sealed_earlier() if settings.keyring != "off" else None
+        gathered = gather.sealing(settings, osrelease.read(), floor.read())
+        _tell(gathered, step, warn)
+        result: dict[str, Any] = {"kernel": os.uname().release, "trust": gathered.as_json()}
         if settings.keyring == "off":
-            _without_keyring(settings, step)
+            _without_keyring(step)
             state = State(report.OFF, report.PENDING, "manifest")
         else:
-            sealed = _seal(settings, step)
+            sealed = _seal(gathered, earlier, step)
             result |= {"kernel_keyring": sealed.as_json(), "require_signatures": True}
             state = State(report.SEALED, report.PENDING, settings.require)
         result["seconds"] = round(time.monotonic() - started, 3)
@@ -55,7 +65,9 @@ def run(say: Say) -> dict[str, Any]:
         record_failure(journal.SEAL_FAILED, "not sealed", failure, state, {})
         raise failure from error
     if state.keyring == report.SEALED:
-        step(journal.SEAL_DONE, f"sealed with {len(sealed.keys)} certificates", journal.NOTICE)
+        by = "" if sealed.by == seal.OWN else f" by {sealed.by}"
+        count = len(sealed.keys)
+        step(journal.SEAL_DONE, f"sealed{by} with {count} certificates", journal.NOTICE)
     return result
 
 
@@ -69,9 +81,7 @@ def stepper(say: Say) -> Step:
     return step
 
 
-def _without_keyring(settings: policy.Policy, step: Step) -> None:
-    # The certificates are needed all the same: they vouch for the manifest.
-    _planned(settings, step)
+def _without_keyring(step: Step) -> None:
     step(
         journal.KEYRING_OFF,
         'boot.keyring = "off": the kernel does not check signatures in this boot; '
@@ -80,28 +90,42 @@ def _without_keyring(settings: policy.Policy, step: Step) -> None:
     )
 
 
-def _seal(settings: policy.Policy, step: Step) -> seal.Sealed:
-    planned = _planned(settings, step)
-    if seal.is_sealed():
+def _seal(gathered: Gathered, earlier: seal.Sealed | None, step: Step) -> seal.Sealed:
+    if earlier is not None:
         # Keyrings outlive a second start of the agent.
-        return seal.check_again(planned, _sealed_earlier(), step)
-    return seal.seal(planned, step)
+        return seal.check_again(gathered.trust, earlier, step)
+    if seal.is_sealed_by_another():
+        return seal.adopt(gathered.trust, step)
+    return seal.seal(gathered.trust, step)
 
 
-def _planned(settings: policy.Policy, step: Step) -> plan.Plan:
-    planned = plan.make(settings, osrelease.read())
-    for path, why in planned.ignored:
-        step(journal.CERTIFICATE_IGNORED, f"ignored {path}: {why}", journal.WARNING)
-    step(journal.CERTIFICATES_FOUND, f"found {len(planned.releases)} certificates")
-    return planned
+def _tell(gathered: Gathered, step: Step, warn: Say) -> None:
+    trust = gathered.trust
+    for one in trust.ignored[:_MOST_LOGGED]:
+        step(journal.CERTIFICATE_IGNORED, f"ignored {one.path}: {one.why}", journal.WARNING)
+    for text in gathered.warnings():
+        step(journal.TRUST_WARNING, text, journal.WARNING)
+    if gathered.not_used is not None:
+        text = "the trust statement is not used, the certificates of the initrd count: "
+        step(journal.STATEMENT_NOT_USED, text + gathered.not_used, journal.WARNING)
+        warn(text + gathered.not_used)
+    elif trust.statement:
+        text = f"trust statement version {trust.statement} counts"
+        step(journal.STATEMENT_READ, text, journal.NOTICE)
+    step(journal.CERTIFICATES_FOUND, f"found {len(trust.releases)} certificates")
 
 
-def _sealed_earlier() -> seal.Sealed:
+def _sealed_earlier() -> seal.Sealed | None:
+    """What the agent sealed or took over earlier in this boot, if it did."""
+    if not (own := seal.is_sealed()) and not seal.is_sealed_by_another():
+        return None
     try:
         if report.state().keyring != report.SEALED:
             raise VerisealError("not-sealed", "the boot report says that this boot is not sealed")
         return seal.Sealed.from_json(report.read().get("kernel_keyring"))
     except VerisealError as error:
+        if not own:
+            return None
         raise VerisealError(
             "sealed-by-another",
             "the .fs-verity keyring is sealed already, and not by this agent in this boot",

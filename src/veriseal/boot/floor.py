@@ -1,26 +1,42 @@
-"""The floor: the lowest version of the manifest that an initrd accepts.
+"""The floor: the lowest version of the manifest, and of the trust statement, for an initrd.
 
-Building an initrd records the newest version that the machine knows; a rollback to an older
-manifest, validly signed once, is then refused until that release's own initrd is booted.
+Building an initrd records the newest versions that the machine knows; a rollback to an older
+manifest, validly signed once, is then refused until that release's own initrd is booted. The time
+that is recorded beside them is the earliest that it can be, whatever the clock says.
 """
 
 import json
-import os
+from typing import Any, NamedTuple
 
-from veriseal import manifest as statement
-from veriseal import osrelease, policy, report, voa
-from veriseal.boot import plan
+from veriseal import report
 from veriseal.errors import VerisealError
-from veriseal.tree import source
 
 PATH = "/usr/lib/veriseal/floor.json"
-"""In an initrd. The dracut module writes it."""
-SCHEMA = 1
+"""In an initrd. `veriseal boot install` writes it."""
+SCHEMA = 2
 MAX_SIZE = 4096
 """Bytes."""
 
 
-def read(path: str = PATH) -> int:
+class Floor(NamedTuple):
+    """What must not sink.
+
+    Attributes:
+        version: of the manifest.
+        created: when the newest manifest was, seconds since 1970.
+        statement: version of the trust statement; 0 without one.
+    """
+
+    version: int = 0
+    created: int = 0
+    statement: int = 0
+
+    def raised(self, other: "Floor") -> "Floor":
+        """The higher of both, one by one."""
+        return Floor(*(max(pair) for pair in zip(self, other, strict=True)))
+
+
+def read(path: str = PATH) -> Floor:
     """The floor that this initrd carries. Raises VerisealError ``no-floor``, ``bad-floor``."""
     try:
         with open(path, "rb") as file:
@@ -34,58 +50,43 @@ def read(path: str = PATH) -> int:
         ) from None
     except (ValueError, RecursionError) as error:
         raise _bad(path, f"not JSON: {error}") from None
-    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+    if not isinstance(document, dict) or document.pop("schema", None) != SCHEMA:
         raise _bad(path, f"not schema {SCHEMA}")
-    version = document.get("version")
-    if type(version) is not int or version < 0 or set(document) != {"schema", "version"}:
-        raise _bad(path, "not a version")
-    return version
+    if set(document) != set(Floor._fields):
+        raise _bad(path, f"not {', '.join(Floor._fields)}")
+    if not all(type(one) is int and one >= 0 for one in document.values()):
+        raise _bad(path, "not a number")
+    return Floor(**document)
 
 
-def serialize(version: int) -> str:
+def serialize(floor: Floor) -> str:
     """The file that `read` reads."""
-    return json.dumps({"schema": SCHEMA, "version": version})
+    return json.dumps({"schema": SCHEMA, **floor._asdict()})
 
 
-def newest(root: str = "/") -> int:
-    """The newest version that this machine knows: installed below ``root``, or booted.
-
-    0 if there is no manifest yet, as while an image is built.
-
-    Raises VerisealError: an installed manifest that does not pass would fail the next boot too.
-    """
-    known = _booted()
-    if not os.path.lexists(os.path.join(root, statement.DIRECTORY)):
-        return known
-    settings, os_release = policy.load(), osrelease.read()
-    planned = plan.make(settings, os_release)
-    trust = source.Trust(
-        planned.releases,
-        settings.signatures_needed,
-        voa.os_identifiers(os_release),
-        known,
-    )
-    top = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    shown = os.path.join(root, statement.DIRECTORY)
-    directory = source.open_directory(top, statement.DIRECTORY, shown)
-    return source.load(directory, shown, trust).manifest.version
-
-
-def _booted() -> int:
-    """The newest version that this boot knows, or 0 if it was not by the agent.
+def booted() -> Floor:
+    """The newest that this boot knows, or nothing if it was not by the agent.
 
     Raises VerisealError: a report that cannot be read may hide a rollback.
     """
     try:
-        booted = report.read()
+        report_now = report.read()
     except VerisealError as error:
         if error.reason == "no-boot-report":
-            return 0
+            return Floor()
         raise
-    tree = booted.get("tree")
-    version = tree.get("version") if isinstance(tree, dict) else 0
-    known = [one for one in (booted.get("floor"), version) if type(one) is int]
-    return max([0, *known])
+    carried, tree, trust = (_numbers(report_now.get(name)) for name in ("floor", "tree", "trust"))
+    floor = Floor(**{name: carried.get(name, 0) for name in Floor._fields})
+    return floor.raised(
+        Floor(tree.get("version", 0), tree.get("created", 0), trust.get("statement", 0))
+    )
+
+
+def _numbers(value: Any) -> dict[str, int]:
+    if type(value) is int:
+        return {"version": value}  # as a report said it before there were statements
+    items = value.items() if isinstance(value, dict) else ()
+    return {name: one for name, one in items if type(one) is int and one >= 0}
 
 
 def _bad(path: str, problem: str) -> VerisealError:

@@ -8,23 +8,28 @@ import os
 import time
 from typing import Any
 
-from veriseal import closure, journal, osrelease, policy, report, table, trusted, voa
+from veriseal import closure, journal, osrelease, policy, report, table, trusted
 from veriseal import manifest as statement
-from veriseal.boot import agent, composefs, floor, plan, seal
+from veriseal.boot import agent, composefs, floor, gather, seal
 from veriseal.boot.agent import Say, Step
+from veriseal.boot.floor import Floor
+from veriseal.boot.gather import Gathered
 from veriseal.digest import Digest
 from veriseal.errors import VerisealError
 from veriseal.kernel import mounts, verity
 from veriseal.pattern import Patterns, Rules
 from veriseal.policy import Policy
 from veriseal.report import State
+from veriseal.signers import Signed
 from veriseal.tree import check, findings, source
+from veriseal.trust import signer
 
 SYSROOT = "/sysroot"
 COMMAND_LINE = "/proc/cmdline"
 MOST_FINDINGS = 1000
 """That the journal and the report get; a disk can be changed in more places than is of use."""
 _SHOWN = 5
+_SHOWN_LOST = 3
 
 _REMEDY = "journalctl -b -t veriseal names each; install this release again, or boot another"
 
@@ -48,7 +53,8 @@ def run(say: Say, warn: Say) -> dict[str, Any]:
     mode = "enforce"
     try:
         # Also where nothing else is accepted: the next initrd goes by it.
-        body["floor"] = lowest = floor.read()
+        lowest = floor.read()
+        body["floor"] = lowest._asdict()
         settings = policy.load()
         mode = settings.mode
         result, rows, closures = _verify(settings, state, body, lowest, _said(step, mode))
@@ -79,30 +85,27 @@ Verified = tuple[dict[str, Any], Rows, dict[bytes, list[tuple[bytes, bytes]]]]
 
 
 def _verify(
-    settings: Policy, state: State, body: dict[str, object], lowest: int, step: Step
+    settings: Policy, state: State, body: dict[str, object], lowest: Floor, step: Step
 ) -> Verified:
     os_release = osrelease.read()
-    trust = source.Trust(
-        _signers(settings, os_release, state, body),
-        settings.signatures_needed,
-        voa.os_identifiers(os_release),
-        lowest,
-    )
+    gathered = _trusted(settings, os_release, state, body, lowest)
+    trust = gather.manifest_trust(gathered, settings, os_release, lowest.version)
     if settings.root == "composefs":
         return _verify_image(settings, trust, state, step), [], {}
-    return _verify_tree(settings, trust, state, step)
+    return _verify_tree(settings, trust, gathered, state, step)
 
 
-def _signers(
-    settings: Policy, os_release: dict[str, str], state: State, body: dict[str, object]
-) -> list[plan.Release]:
-    """The certificates that count: the initrd's, which must be those that were enrolled."""
-    planned = plan.make(settings, os_release)
-    if state.keyring == report.SEALED:
-        sealed = seal.Sealed.from_json(body.get("kernel_keyring"))
-        seal.require_same(planned, sealed)
-        seal.read_back(sealed)
-    elif state.keyring != report.OFF or settings.keyring != "off":
+def _trusted(
+    settings: Policy,
+    os_release: dict[str, str],
+    state: State,
+    body: dict[str, object],
+    lowest: Floor,
+) -> Gathered:
+    """What counts: what the seal step found, and the certificates that are enrolled."""
+    if state.keyring != report.SEALED and (
+        state.keyring != report.OFF or settings.keyring != "off"
+    ):
         raise VerisealError(
             "not-sealed",
             "this boot is not sealed",
@@ -110,10 +113,21 @@ def _signers(
             found=state.keyring,
             remedy="See what veriseal-seal.service says: journalctl -b -u veriseal-seal",
         )
-    return planned.releases
+    gathered = gather.sealed(settings, os_release, lowest, body.get("trust"))
+    if state.keyring != report.SEALED:
+        return gathered
+    sealed = seal.Sealed.from_json(body.get("kernel_keyring"))
+    seal.require_same(gathered.trust, sealed)
+    seal.read_back(sealed)
+    # Another service may have left some of them out.
+    enrolled = {key.fingerprint for key in sealed.keys}
+    releases = [one for one in gathered.trust.releases if one.certificate.fingerprint in enrolled]
+    return gathered._replace(trust=gathered.trust._replace(releases=releases))
 
 
-def _verify_tree(settings: Policy, trust: source.Trust, state: State, step: Step) -> Verified:
+def _verify_tree(
+    settings: Policy, trust: source.Trust, gathered: Gathered, state: State, step: Step
+) -> Verified:
     root = os.open(SYSROOT, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     shown = f"{SYSROOT}/{statement.DIRECTORY}"
     directory = source.open_directory(root, statement.DIRECTORY, shown)
@@ -126,6 +140,9 @@ def _verify_tree(settings: Policy, trust: source.Trust, state: State, step: Step
     for finding in checked.findings[:MOST_FINDINGS]:
         path = os.fsdecode(finding.path)
         step(journal.VERIFY_FINDING, str(finding), journal.ERROR, path=path)
+    lost = _lost(checked.findings, gathered)
+    for line in lost:
+        step(journal.VERIFY_FINDING, line, journal.ERROR)
     text = findings.summary(checked.findings)
     step(journal.VERIFY_DONE, f"{_named(release)}: {checked.entries} entries, {text}",
          journal.NOTICE)  # fmt: skip
@@ -134,6 +151,7 @@ def _verify_tree(settings: Policy, trust: source.Trust, state: State, step: Step
         **checked.as_json(),
         "findings": _reported(checked.findings),
         "summary": text,
+        "lost_trust": lost,
         "mounts": covered,
         "not_covered": beyond,
     }
@@ -228,6 +246,20 @@ def _load(
     return release
 
 
+def _lost(found: list[findings.Finding], gathered: Gathered) -> list[str]:
+    """A line for each signer whose files are refused: what is with its certificate, the remedy."""
+    counts: dict[Signed, int] = {}
+    for one in found:
+        if one.kind == "not-enrolled" and one.signer is not None:
+            key = one.signer._replace(paths=())
+            counts[key] = counts.get(key, 0) + 1
+    return [
+        f"{count} not-enrolled: signed by {name.name}: {why}. {remedy}"
+        for name, count in counts.items()
+        for why, remedy in [signer.of_fingerprint(name.fingerprint, name.os, gathered.trust)]
+    ]
+
+
 def _about(release: source.Release, trust: source.Trust, settings: Policy) -> dict[str, Any]:
     manifest = release.manifest
     return {
@@ -235,7 +267,7 @@ def _about(release: source.Release, trust: source.Trust, settings: Policy) -> di
         "os": manifest.os,
         "version": manifest.version,
         "created": manifest.created,
-        "floor": trust.floor,
+        "floor": trust.lowest(manifest.os),
         "manifest": str(release.digest),
         "signed_by": [one.signer.fingerprint for one in release.signatures],
         "signatures_needed": trust.needed,
@@ -262,10 +294,14 @@ def _reported(found: list[findings.Finding]) -> list[dict[str, str]]:
 
 def _show(result: dict[str, Any], mode: str, warn: Say) -> None:
     """The first findings, for a screen on which there is no room for all."""
+    lost = result.get("lost_trust", [])[:_SHOWN_LOST]
+    # Never more lines than ten with the one that says that the tree is refused.
     for one in result["findings"][:_SHOWN]:
         warn(_said_text(mode, f"{one['kind']}: {one['path']}: {one['problem']}"))
     if (more := len(result["findings"]) - _SHOWN) > 0:
         warn(_said_text(mode, f"and {more} more"))
+    for line in lost:
+        warn(_said_text(mode, line))
 
 
 def _refused(summary: str) -> VerisealError:

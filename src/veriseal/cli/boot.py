@@ -1,12 +1,13 @@
-"""veriseal boot seal, verify, floor: the agent's two steps, and what the initrd is told."""
+"""veriseal boot seal, verify, install: the agent's two steps, and what the initrd is given."""
 
 import argparse
 import json
+import os
 import sys
 
 from veriseal.boot import agent
-from veriseal.boot.plan import Plan
-from veriseal.errors import printable
+from veriseal.boot.gather import Gathered
+from veriseal.errors import UsageError, printable
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,20 +32,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     verify.add_argument("--json", action="store_true", help="print what the report says as JSON")
     verify.set_defaults(run=_verify)
-    newest = steps.add_parser(
-        "floor",
-        help="print the floor for a new initrd",
-        description="Print, as JSON, the newest version of the manifest that this machine knows: "
-        "of the one installed, which is checked, and of this boot. For the dracut module.",
+    install = steps.add_parser(
+        "install",
+        help="give an initrd the certificates, the trust statement and the floor",
+        description="Put into the initrd at DIR every certificate file of this system, the trust "
+        "statement or a mount unit for its device, and the floor: the newest version of the "
+        "manifest that this machine knows. Fails if the initrd would not boot. For the dracut "
+        "module.",
     )
-    newest.set_defaults(run=_floor)
+    install.add_argument("directory", metavar="DIR", help="the initrd's root directory")
+    install.set_defaults(run=_install)
 
 
 def _seal(options: argparse.Namespace) -> None:
     if options.dry_run:
-        _print_plan(agent.make_plan(), options.json)
+        _print_plan(agent.dry_run(), options.json)
         return
-    result = agent.run(_say)
+    result = agent.run(_say, _warn)
     if options.json:
         print(json.dumps(result, indent=2))
 
@@ -57,10 +61,19 @@ def _verify(options: argparse.Namespace) -> None:
         print(json.dumps(result, indent=2))
 
 
-def _floor(_options: argparse.Namespace) -> None:
-    from veriseal.boot import floor
+def _install(options: argparse.Namespace) -> None:
+    from veriseal import osrelease, policy
+    from veriseal.boot import initrd
 
-    print(floor.serialize(floor.newest()))
+    if not os.path.isdir(options.directory):
+        raise UsageError(f"{options.directory}: not a directory")
+    done = initrd.install(options.directory, policy.load(), osrelease.read())
+    for text in done.gathered.warnings():
+        _warn(text)
+    if done.gathered.not_used is not None:
+        _warn(done.gathered.not_used)
+    if done.manifest is None:
+        _warn(f"no manifest is installed yet: the floor is version {done.floor.version}")
 
 
 def _warn(text: str) -> None:
@@ -73,25 +86,33 @@ def _say(text: str) -> None:
         _warn(text)
 
 
-def _print_plan(plan: Plan, as_json: bool) -> None:
+def _print_plan(gathered: Gathered, as_json: bool) -> None:
+    trust = gathered.trust
     if as_json:
         document = {
             "enrol": [
                 {
                     "os": release.os,
+                    "part": release.part,
                     "path": release.certificate.path,
                     "subject": release.certificate.subject,
                     "key": release.certificate.key,
                     "fingerprint": release.certificate.fingerprint,
+                    "anchor": None if release.anchor is None else release.anchor.subject,
                 }
-                for release in plan.releases
+                for release in trust.releases
             ],
-            "ignored": [ignored._asdict() for ignored in plan.ignored],
+            **gathered.as_json(),
         }
         print(json.dumps(document, indent=2))
         return
-    for os_name, cert in plan.releases:
-        print(f"enrol {os_name}: {cert.subject}, {cert.key}, {cert.path}")
-    for path, why in plan.ignored:
-        print(f"ignore {path}: {why}")
+    for one in trust.releases:
+        cert = one.certificate
+        print(f"enrol {one.os} ({one.part}): {cert.subject}, {cert.key}, {cert.path}")
+    for ignored in trust.ignored:
+        print(f"ignore {ignored.path}: {ignored.why}")
+    for text in gathered.warnings():
+        print(f"warning: {text}")
+    if gathered.not_used is not None:
+        print(f"warning: the trust statement does not count: {gathered.not_used}")
     print("then seal .fs-verity and set fs.verity.require_signatures=1")

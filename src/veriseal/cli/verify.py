@@ -6,12 +6,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from veriseal import certificate, manifest, osrelease, pem, policy, voa
-from veriseal.boot import plan
+from veriseal import certificate, collisions, manifest, osrelease, pem, policy, voa
+from veriseal.boot import floor, gather
 from veriseal.build import files
 from veriseal.certificate import Certificate
 from veriseal.cli.progress import Progress
-from veriseal.errors import UsageError
+from veriseal.errors import UsageError, printable
 from veriseal.tree import check, findings, source
 
 _EPILOG = """\
@@ -91,20 +91,21 @@ def run(options: argparse.Namespace) -> int:
 def _trust(options: argparse.Namespace) -> source.Trust:
     settings = policy.load()
     os_release = osrelease.read()
-    names = [options.os] if options.os is not None else voa.os_identifiers(os_release)
-    signers: Sequence[tuple[str | None, Certificate]]
-    if options.cert:
-        signers = [
-            (None, certificate.load(files.read(path, pem.MAX_FILE_SIZE), path))
-            for path in options.cert
-        ]
-        certificate.check_collisions(one for _, one in signers)
-    else:
-        signers = plan.make(settings, os_release).releases
     needed = options.signatures_needed
     needed = settings.signatures_needed if needed is None else needed
     if needed < 1:
         raise UsageError("--signatures-needed: at least 1")
+    names = [options.os] if options.os is not None else voa.os_identifiers(os_release)
+    if not options.cert:
+        gathered = gather.installed(settings, os_release, floor.Floor())
+        if gathered.not_used is not None:
+            print(f"veriseal: {printable(gathered.not_used)}", file=sys.stderr)
+        trust = gather.manifest_trust(gathered, settings, os_release, options.at_least)
+        return trust._replace(needed=needed, os_names=names)
+    signers: Sequence[tuple[str | None, Certificate]] = [
+        (None, certificate.load(files.read(path, pem.MAX_FILE_SIZE), path)) for path in options.cert
+    ]
+    collisions.check(one for _, one in signers)
     return source.Trust(signers, needed, names, options.at_least)
 
 

@@ -4,16 +4,16 @@ In order, so that nothing is parsed before its signature was checked:
   1. the manifest and its signatures are read, through directories alone;
   2. enough of the certificates that count have signed it;
   3. it is of this operating system, and they are of this release;
-  4. it is not older than the floor;
+  4. it is not older than the floor, not revoked, and its signers' certificates are not out of date;
   5. the files beside it have the sizes and the fs-verity digests that it says.
 """
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from veriseal import closure, merkle, signers
+from veriseal import closure, merkle, signature, signers, voa
 from veriseal import manifest as statement
 from veriseal.certificate import Certificate
 from veriseal.digest import MAX_SIGNATURE_SIZE, Digest
@@ -24,6 +24,10 @@ from veriseal.manifest import Attached, Manifest, Signature
 _SUFFIX = ".sig"
 
 
+Names = Callable[[Certificate], bool]
+"""Whether a certificate is the one that a signature names."""
+
+
 class Trust(NamedTuple):
     """Whose manifests count.
 
@@ -32,19 +36,32 @@ class Trust(NamedTuple):
         needed: how many of them must have signed.
         os_names: the VOA names of the system.
         floor: the lowest version.
+        floors: the lowest version besides, by VOA name.
+        revoked: digests that no manifest or image may have.
+        judge: what is wrong with the dates of a certificate for a manifest that was created then
+            (seconds since 1970), a clause; None if nothing is that matters.
+        about: what is with a certificate that is known and does not count, a clause, and the
+            remedy; None if it is not known.
     """
 
     signers: Sequence[tuple[str | None, Certificate]]
     needed: int
     os_names: Sequence[str]
     floor: int
+    floors: Mapping[str, int] = {}
+    revoked: Sequence[Digest] = ()
+    judge: Callable[[Certificate, int], str | None] = lambda _certificate, _created: None
+    about: Callable[[Names], tuple[str, str] | None] = lambda _names: None
 
     def vouches(self, signer: Certificate, os_name: str) -> bool:
         """Whether ``signer`` may sign for the release ``os_name``."""
         names = [name for name, certificate in self.signers if certificate is signer]
-        return any(
-            name is None or os_name == name or os_name.startswith(f"{name}:") for name in names
-        )
+        return any(name is None or voa.covers(name, os_name) for name in names)
+
+    def lowest(self, os_name: str) -> int:
+        """The lowest version of a manifest of ``os_name``."""
+        covering = (version for name, version in self.floors.items() if voa.covers(name, os_name))
+        return max(self.floor, *covering, 0)
 
 
 class Release(NamedTuple):
@@ -91,23 +108,28 @@ def load(directory: int, shown: str, trust: Trust) -> Release:
     """The release whose manifest lies in ``directory``. Steps 1 to 5 of this module.
 
     Raises VerisealError: ``no-manifest``, ``manifest-not-signed``, ``bad-manifest``,
-    ``other-os``, ``rolled-back``, ``attached-changed`` and others.
+    ``other-os``, ``rolled-back``, ``revoked``, ``attached-changed`` and others.
     """
     path = os.path.join(shown, statement.NAME)
     data = _read(directory, statement.NAME, statement.MAX_SIZE, shown)
     certificates = [certificate for _, certificate in trust.signers]
-    signed, ignored = statement.check_signatures(
-        data, _signatures(directory, shown), certificates, trust.needed, path
-    )
+    ders = _signatures(directory, shown)
+    try:
+        signed, ignored = statement.check_signatures(data, ders, certificates, trust.needed, path)
+    except VerisealError as error:
+        raise _explained(error, ders, trust) from None
     manifest = statement.parse(data, path)
     statement.check_os(manifest, trust.os_names, path)
     counted = [one for one in signed if trust.vouches(one.signer, manifest.os)]
     _require_enough(counted, signed, trust, manifest, path)
-    statement.check_version(manifest, trust.floor, path)
+    counted, late = _in_date(counted, trust, manifest, path)
+    ignored += late
+    statement.check_version(manifest, trust.lowest(manifest.os), path)
     tree_list = _attached(directory, statement.TREE_LIST, manifest.tree, shown)
     closures = _attached(directory, closure.NAME, manifest.closures, shown)
     signed_by = _attached(directory, signers.NAME, manifest.signers, shown)
     digest = merkle.data_digest(data, statement.PARAMETERS)
+    _require_not_revoked((digest, manifest.image), trust, path)
     return Release(manifest, tree_list, closures, signed_by, digest, counted, ignored, path)
 
 
@@ -123,6 +145,66 @@ def _require_enough(
             found=", ".join(one.signer.subject for one in signed),
             remedy="Sign it with a key of its own release",
         )
+
+
+def _in_date(
+    counted: list[Signature], trust: Trust, manifest: Manifest, path: str
+) -> tuple[list[Signature], list[str]]:
+    """Those whose certificates are in date, and what is wrong with each other."""
+    good: list[Signature] = []
+    late: list[str] = []
+    for one in counted:
+        why = trust.judge(one.signer, manifest.created)
+        if why is None:
+            good.append(one)
+        else:
+            late.append(f"{one.signer.subject} ({one.signer.path}): {why}")
+    if len(good) < trust.needed:
+        raise VerisealError(
+            "manifest-not-signed",
+            "the certificates that signed the manifest are out of date",
+            path=path,
+            expected=f"{trust.needed} in date",
+            found="; ".join(late),
+            remedy="Set the machine's clock, or install a release that a newer certificate signed",
+        )
+    return good, late
+
+
+def _require_not_revoked(digests: tuple[Digest | None, ...], trust: Trust, path: str) -> None:
+    for digest in digests:
+        if digest is not None and digest in trust.revoked:
+            raise VerisealError(
+                "revoked",
+                "the trust statement revokes this release",
+                path=path,
+                found=digest,
+                remedy="Install a newer release",
+            )
+
+
+def _explained(error: VerisealError, ders: Mapping[str, bytes], trust: Trust) -> VerisealError:
+    """``error``, with what is known of the certificates whose signatures do not count."""
+    clauses, remedy = [], error.remedy
+    for name, der in ders.items():
+        try:
+            info = signature.inspect(der, name)
+        except VerisealError:
+            continue
+        about = trust.about(info.names)
+        if about is not None:
+            clauses.append(f"{info.signer}: {about[0]}")
+            remedy = about[1]
+    if not clauses:
+        return error
+    return VerisealError(
+        error.reason,
+        error.problem,
+        path=error.path,
+        expected=error.expected,
+        found="; ".join(clauses),
+        remedy=remedy,
+    )
 
 
 def _signatures(directory: int, shown: str) -> dict[str, bytes]:

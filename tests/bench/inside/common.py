@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from veriseal.boot import agent
+from veriseal.boot import agent, floor
 
 VERISEAL = "/usr/bin/veriseal"
 PYTHON = "/usr/bin/python3"
@@ -16,5 +16,6 @@ CERTIFICATE = Path("/etc/voa/debian:13/image/default/x509/release.pem")
 def play_initrd(pem: bytes) -> None:
     """Make the agent take this guest for an initrd that holds the release certificate ``pem``."""
     Path(agent.INITRD_RELEASE).touch()
+    Path(floor.PATH).write_text(floor.serialize(floor.Floor()))
     CERTIFICATE.parent.mkdir(parents=True, exist_ok=True)
     CERTIFICATE.write_bytes(pem)
