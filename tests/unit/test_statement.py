@@ -22,7 +22,7 @@ from veriseal.certificate import Certificate
 from veriseal.digest import SHA256, SHA512, Digest
 from veriseal.errors import VerisealError
 from veriseal.manifest import Manifest
-from veriseal.trust import beside, statement
+from veriseal.trust import beside, statement, vouched
 from veriseal.trust.model import Anchor
 from veriseal.trust.statement import Statement, StatementRelease
 
@@ -39,7 +39,7 @@ class Signer(NamedTuple):
     certificate: Certificate
 
     def sign(self, data: bytes) -> bytes:
-        digest = merkle.data_digest(data, statement.PARAMETERS)
+        digest = merkle.data_digest(data, vouched.PARAMETERS)
         return signature.make(digest, self.key, self.certificate)
 
 
@@ -198,7 +198,7 @@ def test_a_release_certificate_signs_no_statement(
     place: Place, made: Statement, root: Signer, release: Signer
 ) -> None:
     data = statement.serialize(made)
-    digest = merkle.data_digest(data, statement.PARAMETERS)
+    digest = merkle.data_digest(data, vouched.PARAMETERS)
     raw = release.key.sign(digest.formatted(), ec.ECDSA(hashes.SHA256()))
     # By its own name, and by that of the root.
     for signer in (release.certificate, root.certificate):
@@ -318,6 +318,8 @@ def test_many_signatures(place: Place, made: Statement, root: Signer, certify: C
     strange = new_root(certify).sign(data)
     place.put(data, *[strange] * (beside.MAX_SIGNATURES - 1), root.sign(data))
     assert place.load().version == 7
+    place.put(data, *[strange] * beside.MAX_SIGNATURES)
+    assert str(place.refused("statement-not-signed").found).endswith("; and 56 more")
     place.put(data, *[strange] * beside.MAX_SIGNATURES, root.sign(data))
     assert place.refused("statement-not-signed").found == "65"
 
@@ -418,6 +420,8 @@ BAD: dict[str, Callable[[dict[str, Any]], object]] = {
     "schema 1.0": lambda d: d.update(schema=1.0),
     "no os": lambda d: d.pop("os"),
     "empty os": lambda d: d.update(os=""),
+    "os of a path": lambda d: d.update(os="debian/.."),
+    "os of a release": change_release(os="debian:13:"),
     "version 0": lambda d: d.update(version=0),
     "version true": lambda d: d.update(version=True),
     "version text": lambda d: d.update(version="7"),
@@ -620,7 +624,7 @@ def test_openssl_reads_the_signature(
     assert cli("pki", "root", "--name", "New", *new)[0] == 0
     assert vendor(signer="new")[0] == 0
     (name,) = [one for one in names(tmp_path) if one.endswith(".sig")]
-    digest = merkle.data_digest((tmp_path / "trust.json").read_bytes(), statement.PARAMETERS)
+    digest = merkle.data_digest((tmp_path / "trust.json").read_bytes(), vouched.PARAMETERS)
     content = tmp_path / "digest"
     for tool in ("cms", "smime"):
         command = ["openssl", tool, "-verify", "-binary", "-inform", "DER", "-in", name]

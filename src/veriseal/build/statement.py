@@ -8,7 +8,7 @@ from veriseal.build import files, pki
 from veriseal.build.sign import SUFFIX, has_signature
 from veriseal.build.signer import Signer
 from veriseal.digest import Digest
-from veriseal.trust import statement
+from veriseal.trust import statement, vouched
 from veriseal.trust.model import Anchor
 from veriseal.trust.statement import Statement
 
@@ -41,7 +41,7 @@ def write(path: str, made: Statement, by: Signer) -> Written:
         pki.check_os(release.os)
     pki.check_os(made.os)
     data = statement.serialize(made)
-    digest = merkle.data_digest(data, statement.PARAMETERS)
+    digest = merkle.data_digest(data, vouched.PARAMETERS)
     own = f"{path}.{by.certificate.fingerprint[:_NAME_DIGITS]}{SUFFIX}"
     # Of those under which the root can be installed it vouches for the most.
     anchors = [Anchor(made.os.partition(":")[0], by.certificate)]

@@ -19,16 +19,14 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from veriseal import certificate, fields, merkle, signature, voa
+from veriseal import certificate, fields, voa
 from veriseal.certificate import Certificate
 from veriseal.digest import Digest
 from veriseal.errors import VerisealError
 from veriseal.fields import Fields
-from veriseal.merkle import Parameters
-from veriseal.trust import beside
+from veriseal.trust import beside, vouched
 from veriseal.trust.model import Anchor
 
 FORMAT = "veriseal-trust"
@@ -36,12 +34,8 @@ SCHEMA = 1
 MAX_SIZE = 1 << 20
 """Bytes."""
 
-PARAMETERS = Parameters()
-"""How a statement is digested: SHA-256, 4096 bytes, no salt."""
-
 _FINGERPRINT = re.compile("[0-9a-f]{64}")
 _MAKE = "Make it again with: veriseal trust statement"
-_INSTALL = f"Install the vendor's statement with its signature. {_MAKE}"
 
 
 class StatementRelease(NamedTuple):
@@ -122,7 +116,7 @@ def parse(data: bytes, path: str, signer: Certificate) -> Statement:
         raise _bad(path, "not a trust statement of a known format", f"{FORMAT} {SCHEMA}", f"{head}")
     revoked = Fields(top.take("revoked"), path, "revoked", _bad)
     statement = Statement(
-        os=top.text("os"),
+        os=_os(top, path),
         version=top.number("version", 1),
         created=top.number("created", 0),
         releases=tuple(_releases(top.take("releases"), path)),
@@ -159,7 +153,7 @@ def load(
             "no-statement",
             f"the trust statement cannot be read: {error.strerror}",
             path=shown,
-            remedy=_INSTALL,
+            remedy=vouched.REMEDY,
         ) from None
     return check(data, signatures, anchors, os_names, floor, shown)
 
@@ -174,11 +168,11 @@ def check(
 ) -> Statement:
     """The statement in ``data``, the contents of ``path``. Steps 2 to 6 of this module.
 
-    The rest is as for `check_signatures` and `load`. Raises VerisealError as `load` does.
+    The rest is as for `vouched.signers` and `load`. Raises VerisealError as `load` does.
     """
     if len(data) > MAX_SIZE:
         raise _bad(path, "too large", f"at most {MAX_SIZE} bytes", "more")
-    signers = check_signatures(data, signatures, anchors, path)
+    signers = vouched.signers(data, signatures, anchors, path)
     statement = parse(data, path, signers[0].certificate)
     if statement.os not in os_names:
         raise VerisealError(
@@ -200,82 +194,6 @@ def check(
             remedy="Install the newer one again",
         )
     return statement
-
-
-def check_signatures(
-    data: bytes, signatures: Mapping[str, bytes | OSError], anchors: Sequence[Anchor], path: str
-) -> list[Anchor]:
-    """The ``anchors`` that have signed ``data``, the contents of ``path``: at least one.
-
-    ``signatures`` are DER by file name, or why it could not be read. An anchor counts if its
-    keyUsage has cRLSign, which `veriseal pki root` sets: to vouch is one thing, to revoke another.
-
-    Raises VerisealError ``statement-not-signed`` saying what is wrong with each file.
-    """
-    if len(signatures) > beside.MAX_SIGNATURES:
-        raise VerisealError(
-            "statement-not-signed",
-            "too many signatures of the trust statement",
-            path=path,
-            expected=f"at most {beside.MAX_SIGNATURES}",
-            found=len(signatures),
-            remedy="Remove those that do not count",
-        )
-    digest = merkle.data_digest(data, PARAMETERS)
-    able = [anchor for anchor in anchors if _may_revoke(anchor.certificate)]
-    counted: list[Anchor] = []
-    mistakes = [
-        f"{anchor.certificate.subject} may not sign statements: no keyUsage cRLSign"
-        for anchor in anchors
-        if anchor not in able
-    ]
-    for name, der in signatures.items():
-        if isinstance(der, OSError):
-            mistakes.append(f"{name}: {der.strerror}")
-            continue
-        try:
-            counted += _signers(der, digest, able, name)
-        except VerisealError as error:
-            mistakes.append(str(error))
-    if not counted:
-        raise VerisealError(
-            "statement-not-signed",
-            "the trust statement is not signed by a trust anchor that counts",
-            path=path,
-            expected=" or ".join(anchor.certificate.subject for anchor in able)
-            or "an anchor in the initrd: VOA purpose trust-anchor-image",
-            found="; ".join(mistakes) or f"no signature beside it: {path}.NAME{beside.SUFFIX}",
-            remedy=_INSTALL,
-        )
-    return counted
-
-
-def _signers(der: bytes, digest: Digest, anchors: Iterable[Anchor], name: str) -> list[Anchor]:
-    info = signature.inspect(der, name)
-    # A stranger can give a certificate of his the names of an anchor, and one certificate can be
-    # the anchor of several systems: each is tried.
-    named = [anchor for anchor in anchors if info.names(anchor.certificate)]
-    if not named:
-        raise VerisealError(
-            "not-enrolled", "signed by none of the anchors that count", path=name, found=info.signer
-        )
-    good, last = [], None
-    for anchor in named:
-        try:
-            signature.verify(der, digest, anchor.certificate, name)
-            good.append(anchor)
-        except VerisealError as error:
-            last = error
-    if last is not None and not good:
-        raise last
-    return good
-
-
-def _may_revoke(anchor: Certificate) -> bool:
-    try:
-        return anchor.x509.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign
-    except x509.ExtensionNotFound:
-        return False
 
 
 def _choose(statement: Statement, signers: Sequence[Anchor]) -> Certificate:
@@ -307,7 +225,7 @@ def _releases(value: object, path: str) -> Iterable[StatementRelease]:
         raise _bad(path, "releases", "a list of at least one")
     for one in value:
         release = Fields(one, path, "a release", _bad)
-        name = release.text("os")
+        name = _os(release, path)
         floor = release.number("floor", 0)
         texts = release.texts("certificates")
         release.end()
@@ -318,6 +236,13 @@ def _releases(value: object, path: str) -> Iterable[StatementRelease]:
             floor,
             tuple(_certificate(text, path, f"{n} of {name}") for n, text in enumerate(texts, 1)),
         )
+
+
+def _os(of: Fields, path: str) -> str:
+    name = of.text("os")
+    if not voa.is_os_name(name):
+        raise _bad(path, "not the name of a release", "such as debian:13", name)
+    return name
 
 
 def _certificate(text: str, path: str, which: str) -> Certificate:

@@ -1,0 +1,105 @@
+"""Which trust anchors have signed a trust statement."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from cryptography import x509
+
+from veriseal import merkle, signature
+from veriseal.certificate import Certificate
+from veriseal.digest import Digest
+from veriseal.errors import VerisealError
+from veriseal.merkle import Parameters
+from veriseal.trust import beside
+from veriseal.trust.model import Anchor
+
+PARAMETERS = Parameters()
+"""How a statement is digested: SHA-256, 4096 bytes, no salt."""
+
+_MAX_SHOWN = 8
+"""What is wrong with more signatures than these is not said: a console has few lines."""
+
+REMEDY = (
+    "Install the vendor's statement with its signature. It is made with: veriseal trust statement"
+)
+
+
+def signers(
+    data: bytes, signatures: Mapping[str, bytes | OSError], anchors: Sequence[Anchor], path: str
+) -> list[Anchor]:
+    """The ``anchors`` that have signed ``data``, the contents of ``path``: at least one.
+
+    ``signatures`` are DER by file name, or why it could not be read. An anchor counts if its
+    keyUsage has cRLSign, which `veriseal pki root` sets: to vouch is one thing, to revoke another.
+
+    Raises VerisealError ``statement-not-signed`` saying what is wrong with each file.
+    """
+    if len(signatures) > beside.MAX_SIGNATURES:
+        raise VerisealError(
+            "statement-not-signed",
+            "too many signatures of the trust statement",
+            path=path,
+            expected=f"at most {beside.MAX_SIGNATURES}",
+            found=len(signatures),
+            remedy="Remove those that do not count",
+        )
+    digest = merkle.data_digest(data, PARAMETERS)
+    able = [anchor for anchor in anchors if _may_revoke(anchor.certificate)]
+    counted: list[Anchor] = []
+    mistakes = [
+        f"{anchor.certificate.subject} may not sign statements: no keyUsage cRLSign"
+        for anchor in anchors
+        if anchor not in able
+    ]
+    for name, der in signatures.items():
+        if isinstance(der, OSError):
+            mistakes.append(f"{name}: {der.strerror}")
+            continue
+        try:
+            counted += _signers(der, digest, able, name)
+        except VerisealError as error:
+            mistakes.append(str(error))
+    if not counted:
+        raise VerisealError(
+            "statement-not-signed",
+            "the trust statement is not signed by a trust anchor that counts",
+            path=path,
+            expected=" or ".join(anchor.certificate.subject for anchor in able)
+            or "an anchor in the initrd: VOA purpose trust-anchor-image",
+            found="; ".join(_shortened(mistakes))
+            or f"no signature beside it: {path}.NAME{beside.SUFFIX}",
+            remedy=REMEDY,
+        )
+    return counted
+
+
+def _signers(der: bytes, digest: Digest, anchors: Iterable[Anchor], name: str) -> list[Anchor]:
+    info = signature.inspect(der, name)
+    # A stranger can give a certificate of his the names of an anchor, and one certificate can be
+    # the anchor of several systems: each is tried.
+    named = [anchor for anchor in anchors if info.names(anchor.certificate)]
+    if not named:
+        raise VerisealError(
+            "not-enrolled", "signed by none of the anchors that count", path=name, found=info.signer
+        )
+    good, last = [], None
+    for anchor in named:
+        try:
+            signature.verify(der, digest, anchor.certificate, name)
+            good.append(anchor)
+        except VerisealError as error:
+            last = error
+    if last is not None and not good:
+        raise last
+    return good
+
+
+def _shortened(mistakes: list[str]) -> list[str]:
+    more = len(mistakes) - _MAX_SHOWN
+    return mistakes if more <= 0 else [*mistakes[:_MAX_SHOWN], f"and {more} more"]
+
+
+def _may_revoke(anchor: Certificate) -> bool:
+    try:
+        return anchor.x509.extensions.get_extension_for_class(x509.KeyUsage).value.crl_sign
+    except x509.ExtensionNotFound:
+        return False
