@@ -247,6 +247,23 @@ def test_other_parameters(kernel: Kernel, tree: Path, signer: Signer, cli: Cli) 
     assert str(data_digest(path.read_bytes(), Parameters(SHA512))) in err
 
 
+def test_several_signers(
+    kernel: Kernel, tree: Path, signer: Signer, cli: Cli, tmp_path: Path, certify: Any, rsa_key: Any
+) -> None:
+    paths = [tree / "d0/f3", tree / "d1/f4"]
+    other = Signer(rsa_key, certify(rsa_key), tmp_path / "other.pem")
+    stranger = Signer(rsa_key, certify(rsa_key), tmp_path / "stranger.pem")
+    signatures = signer.sign_into(tmp_path / "sigs", paths[0])
+    other.sign_into(tmp_path / "sigs", paths[1])
+    words = ["enable", "--signatures", signatures, *map(str, paths), f"--cert={signer.path}"]
+    status, _, err = cli(*words, f"--cert={stranger.path}")
+    assert status == 1
+    assert err.endswith("1 enabled, 0 already, 1 failed\n")
+    assert "signed by another certificate" in err
+    status, _, err = cli(*words, f"--cert={other.path}")
+    assert (status, err) == (0, "1 enabled, 1 already, 0 failed\n")
+
+
 def test_named_file_without_signature(
     kernel: Kernel, tree: Path, signer: Signer, cli: Cli, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """A tree against its list: every difference is found and named, and nothing is followed."""
 
+import errno
 import os
 import shutil
 import socket
@@ -10,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from veriseal import dump, merkle
+from veriseal import dump, merkle, signers
 from veriseal.digest import SHA256, Digest
 from veriseal.errors import VerisealError
 from veriseal.kernel import files, verity
 from veriseal.manifest import Attached, Manifest
+from veriseal.signers import Signed
 from veriseal.tree import check, findings, look
 from veriseal.tree.source import Release
 
@@ -377,6 +379,70 @@ def test_every_kind_can_be_said() -> None:
         assert "\n" not in str(finding)
         assert finding.as_json()["kind"] == kind
     assert findings.summary([]) == "no findings"
+
+
+OWN = Signed("debian:13", "1" * 64, "CN=Acme release debian:13")
+OLD = Signed("debian:12", "2" * 64, "CN=Acme release debian:12", (b"/usr/bin/ping", b"/usr/bin/sh"))
+
+
+@pytest.fixture
+def refused_by_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file of /usr/bin can be opened, for none of the keys is enrolled."""
+    real = os.open
+
+    def refuse(path: Any, flags: int, *more: Any, **named: Any) -> int:
+        if path in (b"ping", b"poweroff", b"sh", b"zsh", b"fstab"):
+            raise OSError(errno.ENOKEY, os.strerror(errno.ENOKEY))
+        return real(path, flags, *more, **named)
+
+    monkeypatch.setattr(os, "open", refuse)
+
+
+@pytest.mark.usefixtures("refused_by_the_kernel")
+def test_who_signed_what_the_kernel_does_not_open(top: Path) -> None:
+    one = release(top, signed=("/usr/bin",))
+    one = one._replace(signers=signers.serialize([OWN, OLD]))
+    result = look_at(top, one)
+    assert {f.kind for f in result.findings} == {"not-enrolled"}
+    assert {os.fsdecode(f.path): f.signer for f in result.findings} == {
+        # It is not to be signed: whoever did, it is not the release.
+        "/etc/fstab": None,
+        "/usr/bin/ping": OLD,
+        "/usr/bin/poweroff": OWN,
+        "/usr/bin/sh": OLD,
+        "/usr/bin/zsh": OWN,
+    }
+    ping = next(f for f in result.findings if f.path == b"/usr/bin/ping")
+    assert str(ping) == (
+        "not-enrolled: /usr/bin/ping: it is signed by a key that is not enrolled; "
+        "in this release it is signed by CN=Acme release debian:12 (debian:12)"
+    )
+    assert ping.as_json() == {
+        "kind": "not-enrolled",
+        "path": "/usr/bin/ping",
+        "problem": ping.sentence(),
+        "signer": "2" * 64,
+        "signer_subject": "CN=Acme release debian:12",
+        "signer_os": "debian:12",
+    }
+    with pytest.raises(VerisealError) as caught:
+        look_at(top, one._replace(signers=b"{}"))
+    assert (caught.value.reason, caught.value.path) == ("bad-signers", "signers.json")
+
+
+def test_who_signed_is_read_only_where_it_matters(top: Path) -> None:
+    one = release(top, signed=("/usr/bin",))._replace(signers=b"never parsed")
+    (top / "etc/fstab").write_text("changed\n")
+    kinds = {f.kind for f in look_at(top, one).findings}
+    assert kinds == {"changed", "no-verity"}
+
+
+def test_a_signer_cannot_forge_a_line() -> None:
+    forged = Signed("os\n", "1" * 64, "CN=\x1b[2J\n" + "x" * 100000)
+    finding = findings.Finding("not-enrolled", b"/a", signer=forged)
+    assert str(finding).isprintable()
+    assert len(str(finding)) < 1000
+    assert len(finding.as_json()["signer_subject"]) < 300
 
 
 def test_a_file_of_another_size_is_not_read(top: Path, monkeypatch: pytest.MonkeyPatch) -> None:
