@@ -22,6 +22,8 @@ MAX_DEPTH = 8
 """Authorities above a release certificate, the anchor among them."""
 _MAX_TRIED = 1000
 """Steps from a certificate to an issuer. Authorities that certify each other make many."""
+_SHOWN = 4
+"""Anchors and mistakes in a message."""
 
 _ANY_PURPOSE = "2.5.29.37.0"
 _PURPOSES = {ExtendedKeyUsageOID.CODE_SIGNING.dotted_string, _ANY_PURPOSE}
@@ -55,13 +57,14 @@ def path(
             search.mistakes.append(str(mistake))
         else:
             return one
-    names = " or ".join(dict.fromkeys(anchor.subject for anchor in search.anchors))
+    names = " or ".join(list(dict.fromkeys(anchor.subject for anchor in search.anchors))[:_SHOWN])
+    mistakes = list(dict.fromkeys(search.mistakes))[:_SHOWN]
     raise VerisealError(
         "not-vouched",
         "no trust anchor vouches for this certificate",
         path=certificate.path,
         expected=f"issued by {names or 'an anchor, and there is none'}",
-        found="; ".join(dict.fromkeys(search.mistakes)) or f"issuer {certificate.issuer}",
+        found="; ".join(mistakes) or f"issuer {certificate.issuer}",
     )
 
 
@@ -86,16 +89,18 @@ class _Search:
         self.anchors = anchors
         self.mistakes: list[str] = []
         self._tried = 0
-        self._issuers: dict[bytes, list[tuple[Certificate, bool]]] = {}
-        for one in anchors:
-            self._issuers.setdefault(_subject(one), []).append((one, True))
-        for one in intermediates:
-            self._issuers.setdefault(_subject(one), []).append((one, False))
+        self._issuers: dict[bytes, list[tuple[Certificate, bytes]]] = {}
+        for one in (*anchors, *intermediates):
+            # What makes it one authority, as RFC 4158, 2.4.2, has it for loops.
+            identity = _subject(one) + key_bytes(one.public_key)
+            self._issuers.setdefault(_subject(one), []).append((one, identity))
 
-    def paths(self, below: tuple[Certificate, ...]) -> Iterator[tuple[Certificate, ...]]:
+    def paths(
+        self, below: tuple[Certificate, ...], passed: frozenset[bytes] = frozenset()
+    ) -> Iterator[tuple[Certificate, ...]]:
         """Every path that begins with ``below``, without loops."""
-        for issuer, is_anchor in self._issuers.get(below[-1].issuer_der, ()):
-            if any(_same(issuer, one) for one in below):
+        for issuer, identity in self._issuers.get(below[-1].issuer_der, ()):
+            if identity in passed:
                 continue
             if len(below) > MAX_DEPTH or self._tried == _MAX_TRIED:
                 self.mistakes.append("too long a path, or too many of them")
@@ -106,16 +111,11 @@ class _Search:
             except _MistakeError as mistake:
                 self.mistakes.append(str(mistake))
                 continue
-            if is_anchor:
-                yield (*below, issuer)
+            path = (*below, issuer)
+            if any(issuer is anchor for anchor in self.anchors):
+                yield path
             else:
-                yield from self.paths((*below, issuer))
-
-
-def _same(one: Certificate, other: Certificate) -> bool:
-    """Whether they are one authority: as RFC 4158, 2.4.2, has it for loops."""
-    keys = key_bytes(one.public_key), key_bytes(other.public_key)
-    return _subject(one) == _subject(other) and keys[0] == keys[1]
+                yield from self.paths(path, passed | {identity})
 
 
 def _check_issued(certificate: Certificate, issuer: Certificate) -> None:
