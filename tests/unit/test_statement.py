@@ -674,6 +674,8 @@ def test_nothing_is_written_that_a_boot_would_refuse(
         ["--release", "debian:13=13.pem", "--os", ".."],
         ["--release", "debian:13=13.pem", "--version", "0"],
         ["--release", "debian:13=13.pem", "--version", "x"],
+        ["--release", "debian:13=13.pem", "--version", "9" * 5000],
+        ["--release", "debian:13=13.pem@" + "9" * 5000],
         ["--release", "debian:13=13.pem", "--created", "-1"],
         ["--release", "debian:13=13.pem", "--revoke-digest", "sha256:00"],
         ["--os", "debian"],

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from veriseal import closure, dump, manifest, merkle, signers
-from veriseal.build import files, scan, signer
+from veriseal.build import beside, files, scan, signer
 from veriseal.build.digests import Compute, OnPart, each, open_regular, shared_digest
 from veriseal.build.keep import Keep
-from veriseal.build.sign import SUFFIX, has_signature, name_by_digest
+from veriseal.build.sign import has_signature, name_by_digest
 from veriseal.build.signer import Signer
 from veriseal.closure import Closures
 from veriseal.digest import Digest
@@ -22,8 +22,6 @@ from veriseal.manifest import Attached, Manifest
 from veriseal.merkle import Parameters
 from veriseal.pattern import Patterns
 from veriseal.signers import Signed
-
-_NAME_DIGITS = 16
 
 # u32, little-endian: of composefs at the start (libcomposefs/lcfs-erofs.h), of the superblock of
 # erofs (fs/erofs/erofs_fs.h).
@@ -195,39 +193,17 @@ def image_digest(
 
 
 def _write(directory: str, statement: Manifest, by: Signer) -> tuple[str, Digest, str]:
-    data = manifest.serialize(statement)
+    path, data = os.path.join(directory, manifest.NAME), manifest.serialize(statement)
     digest = merkle.data_digest(data, manifest.PARAMETERS)
-    path, der = _names(directory, by)
+    der = beside.signature_path(path, by)
     _sign(digest, by, der)
     files.replace(path, data)
     return path, digest, der
 
 
 def _make_room(directory: str, statement: Manifest, by: Signer) -> list[str]:
-    """Remove signatures of another manifest: they would be no signatures of this one.
-
-    Those of the same manifest, byte for byte, stay: by other keys, as several may be needed.
-    """
-    path, own = _names(directory, by)
-    data = manifest.serialize(statement)
-    try:
-        if files.read(path, len(data)) == data:
-            return []
-    except FileNotFoundError:
-        pass
-    prefix = f"{path}."
-    paths = (os.path.join(directory, name) for name in sorted(os.listdir(directory)))
-    others = [one for one in paths if one.startswith(prefix) and one.endswith(SUFFIX)]
-    removed = [one for one in others if one != own]
-    for one in removed:
-        os.unlink(one)
-    return removed
-
-
-def _names(directory: str, by: Signer) -> tuple[str, str]:
-    """Where the manifest and the signature of it by ``by`` are."""
     path = os.path.join(directory, manifest.NAME)
-    return path, f"{path}.{by.certificate.fingerprint[:_NAME_DIGITS]}{SUFFIX}"
+    return beside.make_room(path, manifest.serialize(statement), by)
 
 
 def _sign_file(digest: Digest, by: Signer, keep: Keep, path: str) -> _Signed:

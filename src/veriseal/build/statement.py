@@ -4,15 +4,13 @@ import os
 from typing import NamedTuple
 
 from veriseal import merkle
-from veriseal.build import files, pki
-from veriseal.build.sign import SUFFIX, has_signature
+from veriseal.build import beside, files, pki
+from veriseal.build.sign import has_signature
 from veriseal.build.signer import Signer
-from veriseal.digest import Digest
+from veriseal.digest import MAX_SIGNATURE_SIZE, Digest
 from veriseal.trust import statement, vouched
 from veriseal.trust.model import Anchor
 from veriseal.trust.statement import Statement
-
-_NAME_DIGITS = 16
 
 
 class Written(NamedTuple):
@@ -42,32 +40,16 @@ def write(path: str, made: Statement, by: Signer) -> Written:
     pki.check_os(made.os)
     data = statement.serialize(made)
     digest = merkle.data_digest(data, vouched.PARAMETERS)
-    own = f"{path}.{by.certificate.fingerprint[:_NAME_DIGITS]}{SUFFIX}"
+    own = beside.signature_path(path, by)
     # Of those under which the root can be installed it vouches for the most.
     anchors = [Anchor(made.os.partition(":")[0], by.certificate)]
     # Not every key gives the same signature twice: what is there and good stays.
     good = has_signature(own, digest, by.certificate)
-    der = files.read(own, statement.MAX_SIZE) if good else by.sign(digest)
+    der = files.read(own, MAX_SIGNATURE_SIZE) if good else by.sign(digest)
     statement.check(data, {own: der}, anchors, [made.os], made.version, path)
-    removed = _make_room(path, data, own)
+    removed = beside.make_room(path, data, by)
     files.replace(own, der)
     files.replace(path, data)
     directory, name = os.path.split(path)
     read = statement.load(name, anchors, [made.os], made.version, directory or ".")
     return Written(read, digest, own, removed)
-
-
-def _make_room(path: str, data: bytes, own: str) -> list[str]:
-    """Remove signatures of another statement: they would be no signatures of this one."""
-    try:
-        if files.read(path, len(data)) == data:
-            return []
-    except FileNotFoundError:
-        pass
-    directory, name = os.path.split(path)
-    paths = (os.path.join(directory, one) for one in sorted(os.listdir(directory or ".")))
-    others = [one for one in paths if one.startswith(f"{path}.") and one.endswith(SUFFIX)]
-    removed = [one for one in others if one != own]
-    for one in removed:
-        os.unlink(one)
-    return removed

@@ -6,7 +6,6 @@ import json
 import os
 import stat
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -18,7 +17,7 @@ from veriseal.build.model import Model
 from veriseal.build.scan import Node, Scan, scan
 from veriseal.build.sign import SIGNATURES
 from veriseal.build.signer import Signer
-from veriseal.cli import keep, parameters, signer
+from veriseal.cli import keep, numbers, parameters, signer
 from veriseal.cli.progress import Progress
 from veriseal.closure import Closures
 from veriseal.digest import Digest
@@ -29,7 +28,6 @@ from veriseal.policy import Policy
 from veriseal.signers import Signed
 
 _MAX_CONFIGURATION = 1 << 20
-_MAX_NUMBER = (1 << 63) - 1
 _EPILOG = f"""\
 DIR gets tree.dump, the list of the tree in composefs-dump(5); closures.json, what each program
 needs before it runs; signers.json, whose signatures files have; manifest.json, which has the
@@ -84,11 +82,11 @@ def run(options: argparse.Namespace) -> int:
     # A collection in a worker would copy all the memory that it shares with the others.
     gc.disable()
     chosen = parameters.of(options)
-    version = _number("--version", options.number, 1)
+    version = numbers.number("--version", options.number, 1)
     if not options.os.isprintable() or {"", "/"} & {options.os, *options.os}:
         raise UsageError(f"--os: not the name of a release: {options.os}")
     statement = Manifest(
-        os=options.os, version=version, created=_created(options.created), parameters=chosen
+        os=options.os, version=version, created=numbers.created(options.created), parameters=chosen
     )
     keep.check_usage(options)
     if options.image is not None:
@@ -258,19 +256,6 @@ def _print_lines(written: release.Written) -> None:
     for path in written.removed:
         print(f"removed {printable(path)}: it signed another manifest", file=sys.stderr)
     print(f"{written.manifest_digest} {printable(written.manifest)}")
-
-
-def _number(name: str, text: str, least: int) -> int:
-    if not (text.isascii() and text.isdigit()) or not least <= int(text) <= _MAX_NUMBER:
-        raise UsageError(f"{name}: not a number from {least} on: {text}")
-    return int(text)
-
-
-def _created(given: str | None) -> int:
-    if given is not None:
-        return _number("--created", given, 0)
-    epoch = os.environ.get("SOURCE_DATE_EPOCH")
-    return int(time.time()) if epoch is None else _number("SOURCE_DATE_EPOCH", epoch, 0)
 
 
 def _check_places(tree: str, out: str) -> None:

@@ -9,8 +9,10 @@ from veriseal.fields import MAX_NUMBER
 
 def number(name: str, text: str, least: int) -> int:
     """The whole number ``text``, the value of the option ``name``. Raises UsageError."""
-    if not (text.isascii() and text.isdigit()) or not least <= int(text) <= MAX_NUMBER:
-        raise UsageError(f"{name}: not a number from {least} on: {text}")
+    # Python makes no number of thousands of digits.
+    digits = text.isascii() and text.isdigit() and len(text) <= len(str(MAX_NUMBER))
+    if not digits or not least <= int(text) <= MAX_NUMBER:
+        raise UsageError(f"{name}: not a number from {least} to {MAX_NUMBER}: {text}")
     return int(text)
 
 
