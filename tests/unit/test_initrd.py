@@ -455,7 +455,8 @@ def test_the_command_line(
     real = initrd.install
     monkeypatch.setattr(osrelease, "read", lambda: OS)
     monkeypatch.setattr(policy, "load", lambda: Policy())
-    monkeypatch.setattr(initrd, "install", lambda *words: real(*words, str(system.root)))
+    root = str(system.root)
+    monkeypatch.setattr(initrd, "install", lambda to, policy, names: real(to, policy, names, root))
     assert cli("boot", "install", str(system.target)) == (
         *(0, b""),
         "veriseal: no manifest is installed yet: the floor is version 0\n",

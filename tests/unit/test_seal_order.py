@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from veriseal import certificate
-from veriseal.boot import seal
+from veriseal.boot import adopt, seal
 from veriseal.errors import VerisealError
 from veriseal.kernel import keyring as kernel
 from veriseal.kernel import sysctl
@@ -241,7 +241,7 @@ def test_a_damaged_report_of_the_keyring(data: object) -> None:
 
 # A keyring that another service has filled and sealed.
 
-NEW_MASK, OLD_MASK = seal.SEALED_BY_OTHERS
+NEW_MASK, OLD_MASK = adopt.SEALED_BY_OTHERS
 
 
 def fill(ring: Keyring, trust: TrustSet, mask: int = NEW_MASK, restricted: bool = True) -> None:
@@ -255,16 +255,16 @@ def fill(ring: Keyring, trust: TrustSet, mask: int = NEW_MASK, restricted: bool 
 
 def refusal(trust: TrustSet) -> VerisealError:
     with pytest.raises(VerisealError) as caught:
-        seal.adopt(trust, steps)
+        adopt.adopt(trust, steps)
     return caught.value
 
 
 def test_what_another_service_sealed_is_taken_over(ring: Keyring, trust: TrustSet) -> None:
     fill(ring, trust)
-    assert seal.is_sealed_by_another()
+    assert adopt.is_sealed_by_another()
     assert not seal.is_sealed()
     linked = list(ring.linked)
-    sealed = seal.adopt(trust, steps)
+    sealed = adopt.adopt(trust, steps)
     assert (sealed.by, sealed.mask) == ("another service", NEW_MASK)
     assert ring.linked == linked == [key.serial for key in sealed.keys]
     assert ring.required
@@ -342,7 +342,7 @@ def test_what_the_other_service_left_out_does_not_count_and_is_named(
 ) -> None:
     fill(ring, trust._replace(releases=trust.releases[:1]))
     told: list[str] = []
-    sealed = seal.adopt(trust, lambda _id, text, _priority=0: told.append(text))
+    sealed = adopt.adopt(trust, lambda _id, text, _priority=0: told.append(text))
     assert len(sealed.keys) == 1
     missing = trust.releases[1].certificate.subject
     assert [text for text in told if text.startswith("not enrolled")][0].endswith(missing)
@@ -354,7 +354,7 @@ def test_what_the_other_service_left_out_does_not_count_and_is_named(
 
 def test_a_keyring_that_is_filled_and_not_sealed_is_nobodys(ring: Keyring, trust: TrustSet) -> None:
     fill(ring, trust, 0x082F0000, restricted=False)
-    assert not seal.is_sealed_by_another()
+    assert not adopt.is_sealed_by_another()
     with pytest.raises(VerisealError) as caught:
         seal.seal(trust, steps)
     assert caught.value.reason == "unknown-keys"

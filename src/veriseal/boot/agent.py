@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from veriseal import journal, osrelease, policy, report
-from veriseal.boot import floor, gather, seal
+from veriseal.boot import adopt, floor, gather, seal
 from veriseal.boot.gather import Gathered
 from veriseal.errors import VerisealError
 from veriseal.report import State
@@ -94,8 +94,8 @@ def _seal(gathered: Gathered, earlier: seal.Sealed | None, step: Step) -> seal.S
     if earlier is not None:
         # Keyrings outlive a second start of the agent.
         return seal.check_again(gathered.trust, earlier, step)
-    if seal.is_sealed_by_another():
-        return seal.adopt(gathered.trust, step)
+    if adopt.is_sealed_by_another():
+        return adopt.adopt(gathered.trust, step)
     return seal.seal(gathered.trust, step)
 
 
@@ -117,7 +117,7 @@ def _tell(gathered: Gathered, step: Step, warn: Say) -> None:
 
 def _sealed_earlier() -> seal.Sealed | None:
     """What the agent sealed or took over earlier in this boot, if it did."""
-    if not (own := seal.is_sealed()) and not seal.is_sealed_by_another():
+    if not (own := seal.is_sealed()) and not adopt.is_sealed_by_another():
         return None
     try:
         if report.state().keyring != report.SEALED:

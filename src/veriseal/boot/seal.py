@@ -17,18 +17,12 @@ from veriseal.kernel import sysctl
 
 if TYPE_CHECKING:
     # `veriseal status` reads back too, and has no use for `cryptography`.
-    from veriseal.certificate import Certificate
     from veriseal.trust.model import Release, TrustSet
 
 KEY_MASK = kernel.POSSESSOR_VIEW | kernel.POSSESSOR_SEARCH | kernel.USER_VIEW
 KEYRING_MASK = kernel.POSSESSOR_SEARCH | kernel.USER_VIEW | kernel.USER_READ
 """With no more than these bits root can neither change, empty, fill, revoke nor invalidate.
 With user *search* root could invalidate."""
-
-SEALED_BY_OTHERS = (0x08070000, 0x08010000)
-"""Masks of a keyring that systemd-keyring-setup(8) has filled and sealed, newest first. With the
-first, root can still empty the keyring, for *write* is left on: a denial of service, as every
-signed file is refused then. With the second nobody can list the keys."""
 
 OWN, OTHER = "veriseal", "another service"
 """Who sealed the keyring."""
@@ -67,7 +61,7 @@ class Sealed(NamedTuple):
         """For the boot report; `from_json` is the way back."""
         return {
             "serial": self.keyring,
-            "permissions": _mask(self.mask),
+            "permissions": mask_text(self.mask),
             "sealed_by": self.by,
             "keys": [key._asdict() for key in self.keys],
         }
@@ -114,12 +108,12 @@ def seal(trust: "TrustSet", step: Step) -> Sealed:
         raise
     step(journal.KEYRING_RESTRICTED, "the keyring takes no further key")
     _attempt("seal-failed", "cut permissions of", kernel.set_permissions, ring, KEYRING_MASK)
-    step(journal.KEYRING_SEALED, f"sealed with permissions {_mask(KEYRING_MASK)}")
+    step(journal.KEYRING_SEALED, f"sealed with permissions {mask_text(KEYRING_MASK)}")
     sysctl.require_signatures()
     step(journal.SIGNATURES_REQUIRED, "fs.verity.require_signatures is set")
     sealed = Sealed(ring, KEYRING_MASK, keys)
     read_back(sealed)
-    _refuses(ring, probe, (errno.EACCES, errno.EPERM))
+    require_refusal(ring, probe, (errno.EACCES, errno.EPERM))
     step(journal.READ_BACK, f"read back: {len(keys)} keys, sealed, signatures required")
     return sealed
 
@@ -127,61 +121,6 @@ def seal(trust: "TrustSet", step: Step) -> Sealed:
 def is_sealed() -> bool:
     """Whether the keyring already has the permissions of one that this agent sealed."""
     return kernel.describe(kernel.fs_verity_keyring()).permissions == KEYRING_MASK
-
-
-def is_sealed_by_another() -> bool:
-    """Whether the keyring has the permissions of one that another service sealed."""
-    return kernel.describe(kernel.fs_verity_keyring()).permissions in SEALED_BY_OTHERS
-
-
-def adopt(trust: "TrustSet", step: Step) -> Sealed:
-    """Take over a keyring that another service has filled and sealed before.
-
-    Every key must be described as the kernel would describe a certificate of ``trust``, and the
-    keyring must take no further one; then signatures are required and everything is read back.
-    Certificates of ``trust`` that the other service left out do not count in this boot.
-
-    What cannot be proved: that a key is the one of the certificate with its description. The
-    kernel shows subject and key identifier and never the key, and whoever fills the keyring
-    chooses both. It is the initrd's own service that did: whoever could put another in its place
-    could as well replace this agent.
-
-    Raises VerisealError (``sealed-by-another``, ``unknown-keys``, ``restrict-failed``,
-    ``read-back-failed``).
-    """
-    from veriseal.boot import throwaway
-
-    ring = kernel.fs_verity_keyring()
-    sysctl.read_require_signatures()
-    mask = kernel.describe(ring).permissions
-    present = _listed(ring, mask)
-    known = _by_description(trust)
-    strangers = [key for key in present if key.type != "asymmetric" or key.description not in known]
-    if strangers:
-        raise VerisealError(
-            "unknown-keys",
-            "another service has filled and sealed the .fs-verity keyring with keys of no "
-            "certificate that counts",
-            expected="; ".join(sorted(known)),
-            found="; ".join(_named(key, trust) for key in strangers),
-            remedy="Give that service the certificates of this initrd's window and no others, or "
-            "leave it out of the initrd",
-        )
-    # Where only the restriction can refuse, permissions do not: root may still write.
-    _refuses(ring, throwaway.certificate(), (errno.EPERM, errno.EACCES))
-    keys = [_enrolled(key, known[key.description]) for key in present]
-    for key in keys:
-        step(journal.KEYRING_ADOPTED, f"enrolled by another service: {key.description}")
-    for release in trust.releases:
-        if release.certificate.fingerprint not in {key.fingerprint for key in keys}:
-            text = f"not enrolled by the other service, so it does not count: {release.os}: "
-            step(journal.TRUST_WARNING, text + release.certificate.subject, journal.WARNING)
-    sysctl.require_signatures()
-    step(journal.SIGNATURES_REQUIRED, "fs.verity.require_signatures is set")
-    sealed = Sealed(ring, mask, keys, OTHER)
-    read_back(sealed)
-    step(journal.READ_BACK, f"read back: {len(keys)} keys, sealed, signatures required")
-    return sealed
 
 
 def check_again(trust: "TrustSet", earlier: Sealed, step: Step) -> Sealed:
@@ -222,11 +161,11 @@ def read_back(sealed: Sealed) -> None:
     wanted = sorted(key.serial for key in sealed.keys)
     _compare("the keys in the keyring", _hex(wanted), _hex(present))
     mask = kernel.describe(sealed.keyring).permissions
-    _compare("the permissions of the keyring", _mask(sealed.mask), _mask(mask))
+    _compare("the permissions of the keyring", mask_text(sealed.mask), mask_text(mask))
     for enrolled in sealed.keys:
         key = kernel.describe(enrolled.serial)
         _compare(f"the description of key {key.serial}", enrolled.description, key.description)
-        permissions = _mask(key.permissions)
+        permissions = mask_text(key.permissions)
         _compare(f"the permissions of key {key.serial}", enrolled.permissions, permissions)
     _compare(
         "the sysctl fs.verity.require_signatures", "1", str(int(sysctl.read_require_signatures()))
@@ -276,73 +215,24 @@ def _enrol(ring: int, release: "Release") -> Enrolled:
             found=description,
         )
     key = kernel.Key(serial, "asymmetric", 0, KEY_MASK, description)
-    return _enrolled(key, release)
+    return enrolled(key, release)
 
 
-def _enrolled(key: kernel.Key, release: "Release") -> Enrolled:
+def enrolled(key: kernel.Key, release: "Release") -> Enrolled:
+    """``key``, as the one that was made from the certificate of ``release``."""
     cert = release.certificate
     about = (release.os, cert.subject, cert.key, cert.fingerprint, cert.path)
-    return Enrolled(key.serial, key.description, *about, _mask(key.permissions))
-
-
-def _listed(ring: int, mask: int) -> list[kernel.Key]:
-    """The keys in a keyring that another service sealed: at least one."""
-    try:
-        keys = [kernel.describe(serial) for serial in kernel.contents(ring)]
-    except OSError as error:
-        found = f"permissions {_mask(mask)}: {error.filename}: {error.strerror}"
-    else:
-        if keys:
-            return keys
-        found = "an empty keyring"
-    raise VerisealError(
-        "sealed-by-another",
-        "another service has sealed the .fs-verity keyring, and its keys cannot be compared with "
-        "the certificates that count",
-        expected=f"keys that can be listed, permissions {_mask(SEALED_BY_OTHERS[0])}",
-        found=found,
-        remedy="Leave that service out of the initrd; this agent fills and seals the keyring",
-    )
-
-
-def _by_description(trust: "TrustSet") -> dict[str, "Release"]:
-    """The releases by what the kernel calls a key that is made from their certificate."""
-    return {_description(one.certificate): one for one in trust.releases}
-
-
-def _description(cert: "Certificate") -> str:
-    try:
-        serial = kernel.add_certificate(cert.der)
-        try:
-            return kernel.describe(serial).description
-        finally:
-            kernel.unlink(serial, kernel.PROCESS_KEYRING)
-    except OSError as error:
-        raise VerisealError(
-            "enrol-failed",
-            f"the kernel does not take this certificate: {error.filename}: {error.strerror}",
-            path=cert.path,
-            found=cert.key,
-        ) from None
-
-
-def _named(key: kernel.Key, trust: "TrustSet") -> str:
-    """A stranger's key, and what is known of a certificate with its identifier."""
-    for one in trust.ignored:
-        cert = one.certificate
-        if cert is not None and key.description.endswith(f": {cert.skid.hex()}"):
-            return f"{key.description} ({one.path}: {one.why})"
-    return key.description
+    return Enrolled(key.serial, key.description, *about, mask_text(key.permissions))
 
 
 def _restrict(ring: int, probe: bytes) -> None:
     _attempt("restrict-failed", "restrict", kernel.restrict, ring)
     # Permissions would allow it here: only the restriction can refuse.
-    _refuses(ring, probe, (errno.EPERM,))
+    require_refusal(ring, probe, (errno.EPERM,))
 
 
-def _refuses(ring: int, probe: bytes, expected: tuple[int, ...]) -> None:
-    """Raise unless adding the throwaway certificate fails with one of ``expected``."""
+def require_refusal(ring: int, probe: bytes, expected: tuple[int, ...]) -> None:
+    """Raise VerisealError unless adding ``probe``, a certificate, fails with ``expected``."""
     try:
         serial = kernel.add_certificate(probe, ring)
     except OSError as error:
@@ -376,7 +266,8 @@ def _compare(what: str, expected: str, found: str) -> None:
         )
 
 
-def _mask(permissions: int) -> str:
+def mask_text(permissions: int) -> str:
+    """A permission mask as `Enrolled` and the report have it."""
     return f"{permissions:#010x}"
 
 

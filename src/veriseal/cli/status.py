@@ -6,7 +6,7 @@ from typing import Any
 
 from veriseal import report
 from veriseal.boot import seal
-from veriseal.errors import VerisealError
+from veriseal.errors import VerisealError, printable
 from veriseal.kernel import keyring, sysctl
 
 _MUST_HAVE = {
@@ -103,8 +103,7 @@ def as_text(state: dict[str, Any]) -> str:
     ring = state["keyring"]
     lines = [
         f"programs may run:    {_yes(state['ready'])}",
-        f"sealed:              {_yes(state['sealed'])}"
-        + (" (boot.keyring is off)" if mode.get("keyring") == report.OFF else ""),
+        f"sealed:              {_yes(state['sealed'])}{_sealed_by(mode, booted)}",
         f"kernel support:      {_yes(state['kernel_support'])}",
         f"require_signatures:  {_yes(state['require_signatures'])}",
         f"keyring permissions: {ring['permissions'] if ring else 'not visible to this user'}",
@@ -112,12 +111,46 @@ def as_text(state: dict[str, Any]) -> str:
         f"a program must have: {_MUST_HAVE.get(str(mode.get('require')), 'unknown')}",
     ]
     lines += [f"not covered:         {point}" for point in tree.get("not_covered", [])]
+    lines += _trust_lines(booted.get("trust") or {})
     for key in (booted.get("kernel_keyring") or {}).get("keys", []):
         lines.append(f"key:                 {key['os']}  {key['subject']}  {key['key']}")
         lines.append(f"                     sha256 {key['fingerprint']}")
     lines += [f"changed:             {text}" for text in state["drift"]]
     lines += [f"not checked:         {text}" for text in state["unchecked"]]
     return "\n".join(lines)
+
+
+def _sealed_by(mode: dict[str, str], booted: dict[str, Any]) -> str:
+    if mode.get("keyring") == report.OFF:
+        return " (boot.keyring is off)"
+    if (booted.get("kernel_keyring") or {}).get("sealed_by") == seal.OTHER:
+        return f" (filled and sealed by {seal.OTHER}, and checked)"
+    return ""
+
+
+def _trust_lines(trust: dict[str, Any]) -> list[str]:
+    if not trust:
+        return []
+    origin = "the certificates of the initrd"
+    if trust["statement"]:
+        origin = f"the trust statement, version {trust['statement']}"
+    window = ", ".join(f"{name} ({part})" for name, part in trust["window"].items())
+    anchors = ", ".join(one["subject"] for one in trust["anchors"]) or "none"
+    return [
+        f"trust from:          {printable(origin)}",
+        f"window:              {printable(window)}",
+        f"anchors:             {printable(anchors)}",
+        *(
+            ["not used:            " + printable(trust["statement_not_used"])]
+            if trust["statement_not_used"] is not None
+            else []
+        ),
+        *(f"warning:             {printable(text)}" for text in trust["warnings"]),
+        *(
+            f"ignored:             {printable(one['path'])}: {printable(one['why'])}"
+            for one in trust["ignored"]
+        ),
+    ]
 
 
 def _release(tree: dict[str, Any]) -> str:
