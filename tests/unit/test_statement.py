@@ -324,6 +324,19 @@ def test_many_signatures(place: Place, made: Statement, root: Signer, certify: C
     assert place.refused("statement-not-signed").found == "65"
 
 
+def test_what_is_too_much_is_not_read(place: Place, made: Statement, root: Signer) -> None:
+    data = statement.serialize(made)
+    place.put(data, *[b"x"] * beside.MAX_SIGNATURES)
+    _, read = beside.read("/veriseal/trust.json", str(place.directory), 10)
+    assert list(read.values()) == [b"x"] * 64
+    place.put(data, *[b"x"] * (beside.MAX_SIGNATURES + 1))
+    start, read = beside.read("/veriseal/trust.json", str(place.directory), 10)
+    assert (start, list(read.values())) == (data[:11], [b""] * 65)
+    with pytest.raises(VerisealError) as caught:
+        statement.parse(data + b" " * statement.MAX_SIZE, "t", root.certificate)
+    assert caught.value.problem == "too large"
+
+
 # What lies there.
 
 
