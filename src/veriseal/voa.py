@@ -34,6 +34,8 @@ UNUSABLE = "unusable"
 """Reasons of `Ignored`. The last: its name, a link, what kind of file it is."""
 
 OTHER_SUFFIX = "its name does not end in .pem"
+DIRECTORY_MASK = "only files can be masked, not directories"
+"""What `Ignored.why` says of the two that nothing can be lost by."""
 
 _OS_FIELDS = ("ID", "VERSION_ID", "VARIANT_ID", "IMAGE_ID", "IMAGE_VERSION")
 _PART = r"[0-9a-z._-]"
@@ -198,7 +200,7 @@ class _Tree:
         if place.links:
             at = place.links[0].path
         if place.path == resolve.NULL:
-            at, why = place.links[-1].path, "only files can be masked, not directories"
+            at, why = place.links[-1].path, DIRECTORY_MASK
         elif why is None and place.error == errno.ENOENT and not place.dangling:
             return []
         elif why is None and not stat.S_ISDIR(place.mode):

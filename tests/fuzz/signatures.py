@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives import serialization
 
 from tests.fuzz import oracles, samples, workplace
 from tests.fuzz.contract import attempt, strict
-from veriseal import certificate, pem
+from veriseal import certificate, chain, collisions, pem
 from veriseal import signature as built_in
 from veriseal.build import keys
 from veriseal.certificate import Certificate
@@ -37,7 +37,7 @@ def certificates(data: bytes) -> None:
 
 
 def _vouched(found: Certificate) -> None:
-    vouched = attempt(certificate.check_issued_by, found, samples.root())
+    vouched = attempt(chain.check_issued_by, found, samples.root())
     if vouched is None:
         known = [samples.root(), samples.signer("rsa"), samples.signer("ec")]
         assert found.x509.tbs_certificate_bytes in [one.x509.tbs_certificate_bytes for one in known]
@@ -45,7 +45,7 @@ def _vouched(found: Certificate) -> None:
 
 def _collisions(found: Certificate) -> None:
     other = samples.signer("rsa")
-    separate = attempt(certificate.check_collisions, [other, found]) is None
+    separate = attempt(collisions.check, [other, found]) is None
     same_name = (found.issuer_der, found.serial) == (other.issuer_der, other.serial)
     same_key = certificate.key_bytes(found.public_key) == certificate.key_bytes(other.public_key)
     assert not (separate and (same_name or same_key or found.skid == other.skid))

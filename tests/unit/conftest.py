@@ -98,8 +98,9 @@ def certify() -> Callable[..., bytes]:
         skid: bytes | None | bool = True,
         algorithm: Any = hashes.SHA256(),  # noqa: B008
         extra: tuple[x509.UnrecognizedExtension, ...] = (),
+        year: int = 2026,
     ) -> bytes:
-        start = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+        start = datetime.datetime(year, 1, 1, tzinfo=datetime.UTC)
         builder = (
             x509.CertificateBuilder()
             .subject_name(_name(subject))

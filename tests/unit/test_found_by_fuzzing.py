@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from veriseal import certificate, osrelease, policy, script, signature, voa
+from veriseal import certificate, collisions, osrelease, policy, script, signature, voa
 from veriseal.boot import cmdline, seal
 from veriseal.build import keys
 from veriseal.digest import SHA256, Digest
@@ -79,7 +79,7 @@ def test_a_subject_with_a_newline_forges_no_second_line(
 ) -> None:
     found = certificate.load(certify(rsa_key, subject="Acme\nsealed"), "x.pem")
     other = certificate.load(certify(rsa_key, subject="Other"), "a\nb.pem")
-    refused(lambda: certificate.check_collisions([other, found]), "certificate-collision")
+    refused(lambda: collisions.check([other, found]), "certificate-collision")
 
 
 @pytest.mark.parametrize(

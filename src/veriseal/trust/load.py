@@ -25,6 +25,13 @@ if TYPE_CHECKING:
     from veriseal.trust.statement import Statement
 
 _AUTHORITY = "an authority: it may vouch for releases, and signs no programs"
+_PROBLEMS = {
+    voa.PURPOSE: ("no-certificates", "no release certificate counts for this system"),
+    voa.ANCHOR_PURPOSE: (
+        "no-anchor",
+        "no trust anchor counts, and the certificates of releases need one",
+    ),
+}
 _MAX_NAMED = 8
 """Ignored files in a message."""
 _PREFERRED = (model.CURRENT, model.NEXT, model.PREVIOUS)
@@ -55,12 +62,7 @@ def load(
     anchors, ignored = _anchors(found.anchors, window, rules)
     needed = found.anchored or statement is not None or settings.anchors == "require"
     if needed and not anchors:
-        raise _missing(
-            "no-anchor",
-            "no trust anchor counts, and the certificates of releases need one",
-            (voa.ANCHOR_PURPOSE, settings, window, root, load_paths),
-            [*ignored, *found.ignored],
-        )
+        raise _nothing(voa.ANCHOR_PURPOSE, settings, window, [*ignored, *found.ignored])
     releases, intermediates = _releases(found.releases, window, needed, statement, ignored)
     intermediates = rules.keep(intermediates, ignored)
     ignored += [_ignored(one, model.INTERMEDIATE, _AUTHORITY) for one in intermediates]
@@ -85,12 +87,7 @@ def load(
     counting = _once(counting, list(window), ignored)
     ignored += found.ignored
     if not counting:
-        raise _missing(
-            "no-certificates",
-            "no release certificate counts for this system",
-            (voa.PURPOSE, settings, window, root, load_paths),
-            ignored,
-        )
+        raise _nothing(voa.PURPOSE, settings, window, ignored)
     collisions.check(one.certificate for one in counting)
     trust = TrustSet(counting, ignored, anchors, window)
     if statement is None:
@@ -168,14 +165,13 @@ def _releases(
             one = Held(file.os, file.path, certificate.load(file.data, file.path))
             releases.append(one)
         except VerisealError as error:
-            authority = error.reason == "certificate-authority" and anchored
-            if not authority and statement is None:
-                raise
-            if authority:
-                loaded = certificate.load_root(file.data, file.path)
-                intermediates.append(Held(file.os, file.path, loaded))
-            else:
+            authority = file.certificate()
+            if authority is not None and anchored:
+                intermediates.append(Held(file.os, file.path, authority))
+            elif statement is not None:
                 ignored.append(Ignored(file.path, model.UNUSABLE, error.sentence(), file.os))
+            else:
+                raise
     return releases, intermediates
 
 
@@ -218,29 +214,23 @@ def _outside(file: File) -> Ignored:
     return Ignored(file.path, model.OUTSIDE, why, file.os, file.certificate())
 
 
-def _missing(
-    reason: str,
-    problem: str,
-    place: tuple[str, Policy, Mapping[str, str], str, Sequence[str]],
-    ignored: Sequence[Ignored],
+def _nothing(
+    purpose: str, settings: Policy, window: Mapping[str, str], ignored: Iterable[Ignored]
 ) -> VerisealError:
-    """Nothing of a purpose counts: what there is, and where it should be."""
-    purpose, settings, window, root, load_paths = place
+    """Nothing counts that is where ``purpose`` has its place: what there is, and why not."""
+    reason, problem = _PROBLEMS[purpose]
     current = [name for name, part in window.items() if part == model.CURRENT]
-    parts = (current[-1], purpose, settings.context, voa.TECHNOLOGY)
+    own = (current[-1], purpose, settings.context, voa.TECHNOLOGY)
     # Those of this purpose and of the window first: they were meant to count.
-    named = sorted(
-        ignored,
-        key=lambda one: (f"/{purpose}/" not in one.path, one.os not in window),
-    )
-    found = "; ".join(f"{one.path} ({one.why})" for one in named[:_MAX_NAMED])
+    named = sorted(ignored, key=lambda one: (f"/{purpose}/" not in one.path, one.os not in window))
+    found = [f"{one.path} ({one.why})" for one in named[:_MAX_NAMED]]
     if len(named) > _MAX_NAMED:
-        found += f"; and {len(named) - _MAX_NAMED} more"
+        found.append(f"and {len(named) - _MAX_NAMED} more")
     return VerisealError(
         reason,
         problem,
-        path=os.path.join(root, load_paths[0].lstrip("/"), *parts),
+        path=os.path.join(voa.LOAD_PATHS[0], *own),
         expected=f"a .pem file for one of {', '.join(window)}",
-        found=found or "nothing",
+        found="; ".join(found) or "nothing",
         remedy="Install the certificate, rebuild the initrd with dracut, boot again",
     )

@@ -67,13 +67,21 @@ def survey(window: Mapping[str, str], context: str, root: str, load_paths: Seque
             key = None if data is None else certificate.key_in(data)
             if one.reason == MASKED and key is not None:
                 result.masked.setdefault(key, one.path)
-        present = {one.os for one in found}
-        present |= {one.os for one in ignored if one.why != voa.OTHER_SUFFIX and one.os}
-        if purpose == voa.ANCHOR_PURPOSE and mine & windows.systems(dict.fromkeys(present, "")):
-            result = result._replace(anchored=True)
+        if purpose == voa.ANCHOR_PURPOSE:
+            present = [one.os for one in found]
+            present += [one.os for one in ignored if one.os is not None and _could_be(one)]
+            anchored = any(windows.system(name) in mine for name in present)
+            result = result._replace(anchored=anchored)
     result.ignored.extend(_elsewhere(context, root, load_paths))
     unique = {one.path: one for one in reversed(result.ignored)}
     return result._replace(ignored=list(unique.values())[::-1])
+
+
+def _could_be(one: voa.Ignored) -> bool:
+    """Whether an anchor was meant to be there. The mask of a whole OS directory hides none."""
+    if one.why == voa.DIRECTORY_MASK:
+        return f"/{voa.ANCHOR_PURPOSE}" in one.path
+    return one.why != voa.OTHER_SUFFIX
 
 
 def _elsewhere(context: str, root: str, load_paths: Iterable[str]) -> list[Ignored]:

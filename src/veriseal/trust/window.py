@@ -41,6 +41,11 @@ def of(settings: Policy, os_release: Mapping[str, str]) -> dict[str, str]:
     return window
 
 
+def system(name: str) -> str:
+    """The ID in a VOA name, such as ``fedora``."""
+    return name.partition(":")[0]
+
+
 def systems(window: Mapping[str, str]) -> set[str]:
-    """The IDs of the operating systems in the window, such as ``fedora``."""
-    return {name.partition(":")[0] for name in window}
+    """The IDs in the window."""
+    return {system(name) for name in window}
