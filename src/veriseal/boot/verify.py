@@ -22,7 +22,8 @@ from veriseal.policy import Policy
 from veriseal.report import State
 from veriseal.signers import Signed
 from veriseal.tree import check, findings, source
-from veriseal.trust import signer
+from veriseal.trust import model, signer
+from veriseal.trust.model import Ignored, TrustSet
 
 SYSROOT = "/sysroot"
 COMMAND_LINE = "/proc/cmdline"
@@ -31,6 +32,10 @@ MOST_FINDINGS = 1000
 _SHOWN = 5
 _SHOWN_LOST = 3
 
+_NOBODY_ENROLLED = (
+    'this kernel checks signatures, and boot.keyring = "off" enrols no key',
+    'Say boot.keyring = "require" and rebuild the initrd',
+)
 _REMEDY = "journalctl -b -t veriseal names each; install this release again, or boot another"
 
 
@@ -119,10 +124,25 @@ def _trusted(
     sealed = seal.Sealed.from_json(body.get("kernel_keyring"))
     seal.require_same(gathered.trust, sealed)
     seal.read_back(sealed)
-    # Another service may have left some of them out.
-    enrolled = {key.fingerprint for key in sealed.keys}
-    releases = [one for one in gathered.trust.releases if one.certificate.fingerprint in enrolled]
-    return gathered._replace(trust=gathered.trust._replace(releases=releases))
+    return gathered._replace(trust=_enrolled(gathered.trust, sealed))
+
+
+def _enrolled(trust: TrustSet, sealed: seal.Sealed) -> TrustSet:
+    """``trust`` without what another service, which filled the keyring, has left out."""
+    present = {key.fingerprint for key in sealed.keys}
+    left_out = [one for one in trust.releases if one.certificate.fingerprint not in present]
+    ignored = [
+        Ignored(
+            one.certificate.path,
+            model.NOT_ENROLLED,
+            "the service that filled the keyring has not enrolled it",
+            one.os,
+            one.certificate,
+        )
+        for one in left_out
+    ]
+    releases = [one for one in trust.releases if one not in left_out]
+    return trust._replace(releases=releases, ignored=[*trust.ignored, *ignored])
 
 
 def _verify_tree(
@@ -140,7 +160,7 @@ def _verify_tree(
     for finding in checked.findings[:MOST_FINDINGS]:
         path = os.fsdecode(finding.path)
         step(journal.VERIFY_FINDING, str(finding), journal.ERROR, path=path)
-    lost = _lost(checked.findings, gathered)
+    lost = _lost(checked.findings, gathered, state)
     for line in lost:
         step(journal.VERIFY_FINDING, line, journal.ERROR)
     text = findings.summary(checked.findings)
@@ -246,18 +266,21 @@ def _load(
     return release
 
 
-def _lost(found: list[findings.Finding], gathered: Gathered) -> list[str]:
+def _lost(found: list[findings.Finding], gathered: Gathered, state: State) -> list[str]:
     """A line for each signer whose files are refused: what is with its certificate, the remedy."""
     counts: dict[Signed, int] = {}
     for one in found:
         if one.kind == "not-enrolled" and one.signer is not None:
             key = one.signer._replace(paths=())
             counts[key] = counts.get(key, 0) + 1
-    return [
-        f"{count} not-enrolled: signed by {name.name}: {why}. {remedy}"
-        for name, count in counts.items()
-        for why, remedy in [signer.of_fingerprint(name.fingerprint, name.os, gathered.trust)]
-    ]
+    lines = []
+    for name, count in counts.items():
+        if state.keyring == report.OFF:
+            why, remedy = _NOBODY_ENROLLED
+        else:
+            why, remedy = signer.of_fingerprint(name.fingerprint, name.os, gathered.trust)
+        lines.append(f"{count} not-enrolled: signed by {name.name}: {why}. {remedy}")
+    return lines
 
 
 def _about(release: source.Release, trust: source.Trust, settings: Policy) -> dict[str, Any]:

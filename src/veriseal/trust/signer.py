@@ -19,6 +19,10 @@ _REMEDIES = {
     "and rebuild the initrd",
     model.EXPIRED: "Install a release that a newer certificate has signed",
     model.NOT_YET_VALID: "Set the machine's clock, or rebuild the initrd on this release",
+    model.NOT_IN_STATEMENT: "Install a release that the trust statement names, or a newer "
+    "statement",
+    model.NOT_ENROLLED: "Let that service enrol it, or leave the service out of the initrd: this "
+    "agent enrols the whole window",
     model.NOT_IN_INITRD: "Move it below /etc/voa or /usr/share/voa and rebuild the initrd",
 }
 
@@ -26,8 +30,10 @@ _REMEDIES = {
 def ignored(names: Names, trust: TrustSet) -> tuple[str, str] | None:
     """What is with the certificate that ``names`` accepts and does not count: clause and remedy.
 
-    None if it is not among those that were found and do not count.
+    None if it counts, or was not found.
     """
+    if any(names(one.certificate) for one in trust.releases):
+        return None
     for one in trust.ignored:
         if one.certificate is not None and names(one.certificate):
             remedy = _REMEDIES.get(one.reason, "Put that in order and rebuild the initrd")
