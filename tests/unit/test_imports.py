@@ -55,6 +55,10 @@ ALLOWED = {
     "launch": "errors names digest trusted report table script journal sitepackages kernel",
     "boot": "errors digest closure trusted report table journal osrelease pattern policy voa pem "
     "resolve certificate signature signers manifest trust tree kernel",
+    "plan": "errors digest report osrelease policy resolve voa pem merkle pattern certificate "
+    "signature signers manifest kernel tree trust boot",
+    "audit": "errors digest merkle pattern certificate signature signers manifest pool kernel "
+    "tree trust build",
     "unit": "errors build",
     "build": "errors digest pem merkle closure script dump pattern policy osrelease pool "
     "voa certificate chain collisions signature signers manifest trust kernel",

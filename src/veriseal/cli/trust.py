@@ -7,6 +7,9 @@ import argparse
 import importlib
 
 STEPS = {
+    "show": "what counts for a system and why, and what is ignored and why",
+    "lint": "what is wrong with its certificates and settings",
+    "plan": "what a change would do, and the order of steps that is safe",
     "statement": "make and sign a trust statement",
 }
 """Step: one line of help. Each is the module `veriseal.cli.trust_STEP`."""

@@ -1,0 +1,156 @@
+"""veriseal trust plan: what a change of trust would do, and the order of steps that is safe."""
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from veriseal.cli import fingerprints
+from veriseal.digest import Digest
+from veriseal.errors import UsageError, VerisealError, printable
+from veriseal.plan import make
+from veriseal.plan.make import Plan, Question
+from veriseal.trust.model import Release
+
+_EPILOG = """\
+The next boot's own code judges what the next boot would have: the initrd's certificates, settings
+and floor, and the manifest of the tree that it would enter. Files are compared with what the
+manifest says of them by: veriseal verify. An initrd is unpacked with lsinitrd(1) of dracut; it must
+be one that was made by somebody whom you trust.
+
+Without --initrd the next initrd is taken to be made of the system in --to, or else of the running
+one. With --drop and --revoke-... nothing is changed: they ask what if.
+
+exit status: 0, or 1 if the boot, or a file that is needed, would be refused
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Describe the step's arguments."""
+    parser.add_argument("--root", metavar="DIR", default="/", help="the system now [/]")
+    parser.add_argument(
+        "--to", metavar="DIR", help="the system whose certificates and settings would count"
+    )
+    parser.add_argument(
+        "--tree", metavar="DIR", help="the tree that the next boot would enter [--to, --root]"
+    )
+    parser.add_argument("--initrd", metavar="FILE", help="the initrd that it would start from")
+    parser.add_argument("--statement", metavar="FILE", help="a trust statement in place of its own")
+    parser.add_argument(
+        "--drop",
+        metavar="OS",
+        action="append",
+        default=[],
+        help="without this release in the window; can be repeated",
+    )
+    parser.add_argument(
+        "--revoke-cert",
+        metavar="CERT",
+        action="append",
+        default=[],
+        help="with this certificate, PEM or SHA-256, revoked; can be repeated",
+    )
+    parser.add_argument(
+        "--revoke-digest",
+        metavar="DIGEST",
+        action="append",
+        default=[],
+        help="with this digest, sha256:HEX or sha512:HEX, revoked; can be repeated",
+    )
+    parser.add_argument("--json", action="store_true", help="print as JSON")
+    parser.epilog = _EPILOG
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the plan. Returns 1 if something would be refused."""
+    plan = make.make(
+        Question(
+            options.root,
+            options.to,
+            options.tree,
+            options.initrd,
+            options.statement,
+            tuple(options.drop),
+            frozenset(fingerprints.of(text) for text in options.revoke_cert),
+            tuple(_digest(text) for text in options.revoke_digest),
+        )
+    )
+    if options.json:
+        json.dump(_document(plan), sys.stdout, indent=2)
+        print()
+    else:
+        for line in _lines(plan):
+            print(printable(line))
+    return 1 if plan.refused else 0
+
+
+def _digest(text: str) -> Digest:
+    try:
+        return Digest.parse(text)
+    except VerisealError as error:
+        raise UsageError(f"--revoke-digest: {error}") from None
+
+
+def _document(plan: Plan) -> dict[str, Any]:
+    manifest = plan.manifest
+    return {
+        "schema": 1,
+        "refused": plan.refused,
+        "certificates": {
+            "in": [_about(one) for one in plan.changes.incoming],
+            "out": [
+                {**_about(one.release), "reason": one.reason, "why": one.why}
+                for one in plan.changes.outgoing
+            ],
+            "staying": [_about(one) for one in plan.changes.staying],
+        },
+        "manifest": None
+        if manifest is None
+        else {"os": manifest.os, "version": manifest.version, "created": manifest.created},
+        "lost": [one.as_json() for one in plan.lost],
+        "findings": [one.as_json() for one in plan.findings],
+        "steps": [{"text": one.text, "commands": list(one.commands)} for one in plan.steps],
+    }
+
+
+def _about(one: Release) -> dict[str, str]:
+    held = one.certificate
+    return {
+        "os": one.os,
+        "part": one.part,
+        "subject": held.subject,
+        "fingerprint": held.fingerprint,
+        "path": held.path,
+    }
+
+
+def _lines(plan: Plan) -> list[str]:
+    lines = ["certificates"]
+    lines += [f"  in       {_named(one)}" for one in plan.changes.incoming]
+    lines += [
+        f"  out      {_named(one.release)}: {one.reason}: {one.why}"
+        for one in plan.changes.outgoing
+    ]
+    lines += [f"  staying  {_named(one)}" for one in plan.changes.staying]
+    if plan.manifest is not None:
+        lines += ["", f"manifest   {plan.manifest.os} version {plan.manifest.version}: accepted"]
+    if plan.lost:
+        lines += ["", "files that lose trust"]
+        lines += [
+            f"  {len(one.paths):7}  {one.signer or 'any signer'}: {one.reason}: {one.why}"
+            for one in plan.lost
+        ]
+    lines += ["", f"findings   {'' if plan.findings else 'none'}".rstrip()]
+    lines += [f"  {one}" for one in plan.findings]
+    if plan.steps:
+        lines += ["", "steps"]
+    for number, step in enumerate(plan.steps, 1):
+        lines.append(f"  {number}. {step.text}")
+        lines += [f"       {command}" for command in step.commands]
+    refused = "the next boot, or something needed, would be refused: see the errors above"
+    return [*lines, "", refused if plan.refused else "nothing would be refused"]
+
+
+def _named(one: Release) -> str:
+    return f"{one.os} ({one.part}): {one.certificate.subject} ({one.certificate.path})"

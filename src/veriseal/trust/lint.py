@@ -1,0 +1,343 @@
+"""Everything that is wrong with the certificates and trust settings of a system, at once.
+
+Unlike `load`, which stops at the first defect, for nothing counts then. What `load` would refuse
+is an error here, too; what it ignores, or what is only odd, is a warning.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from veriseal import certificate, chain, collisions, pem, voa
+from veriseal.certificate import Certificate
+from veriseal.errors import VerisealError
+from veriseal.policy import Policy
+from veriseal.trust import dates, finding, load, model, window
+from veriseal.trust.finding import ERROR, WARNING, Finding
+
+_BLOCK = re.compile(
+    rb"-----BEGIN CERTIFICATE-----[ \t]*\r?\n[A-Za-z0-9+/=\r\n]+-----END CERTIFICATE-----"
+)
+_MASKS_BELONG = ("/etc/voa", "/run/voa")
+
+
+class _File(NamedTuple):
+    """A file that was found where certificates are. ``path`` is its name, ``target`` is read."""
+
+    os: str
+    purpose: str
+    path: str
+    target: str
+    counts: bool
+
+
+class _Held(NamedTuple):
+    """A certificate that could be read."""
+
+    file: _File
+    certificate: Certificate
+    authority: bool
+
+
+def examine(
+    settings: Policy, os_release: Mapping[str, str], *, root: str = "/", at: int
+) -> list[Finding]:
+    """The findings about the system below ``root``, in the order of the checks.
+
+    ``at`` is the time that dates are judged against, seconds since 1970. Raises OSError.
+    """
+    found: list[Finding] = []
+    names = _window(settings, os_release, found)
+    systems, strange = voa.systems(voa.LOAD_PATHS, root)
+    for one in strange:
+        found.append(Finding(WARNING, "bad-os-name", one.why, one.path, "Name it as ID:VERSION_ID"))
+    files: list[_File] = []
+    for os_name in systems:
+        if os_name not in names:
+            found += _outside(os_name, names, settings.context, root)
+        for purpose in (voa.PURPOSE, voa.ANCHOR_PURPOSE):
+            files += _files(os_name, purpose, settings.context, root, found)
+    held = [one for file in files for one in _certificates(file, files, file.os in names, found)]
+    counting = [one for one in held if one.file.counts and one.file.os in names]
+    releases = [one.certificate for one in counting if not one.authority]
+    _identities(releases, found)
+    _dates(settings, [one.certificate for one in counting], at, found)
+    _chains(counting, held, found)
+    _empty(settings, os_release, counting, found)
+    _settings(settings, files, releases, found)
+    counted = {one.file.path for one in counting}
+    _as_at_boot(settings, os_release, root, at, counted, found)
+    return list(dict.fromkeys(found))
+
+
+def _window(
+    settings: Policy, os_release: Mapping[str, str], found: list[Finding]
+) -> Mapping[str, str]:
+    try:
+        names = window.of(settings, os_release)
+    except VerisealError as error:
+        found.append(finding.of(error))
+        everything = (*settings.previous, *voa.os_identifiers(os_release), *settings.next)
+        return dict.fromkeys(everything, model.CURRENT)
+    own = voa.os_identifiers(os_release)[0]
+    for name in names:
+        if not voa.covers(own, name):
+            found.append(
+                Finding(
+                    WARNING,
+                    "other-system",
+                    f"trust.{names[name]} names {name}, which is another system than {own}",
+                    remedy="Take it out, unless that system's files are meant to run here",
+                )
+            )
+    return names
+
+
+def _outside(os_name: str, names: Mapping[str, str], context: str, root: str) -> Iterable[Finding]:
+    for purpose in (voa.PURPOSE, voa.ANCHOR_PURPOSE):
+        counted, _ = voa.find(voa.LOAD_PATHS, [os_name], purpose, context, root)
+        for one in counted:
+            yield Finding(
+                WARNING,
+                model.OUTSIDE,
+                f"{os_name} is not in the window ({', '.join(names)})",
+                one.path,
+                "Remove it, or name the release in trust.previous or trust.next",
+            )
+
+
+def _files(
+    os_name: str, purpose: str, context: str, root: str, found: list[Finding]
+) -> Iterable[_File]:
+    """Everything with contents in the directories of ``os_name``; says what is odd about names."""
+    counted, ignored = voa.find(voa.LOAD_PATHS, [os_name], purpose, context, root)
+    files = [_File(os_name, purpose, one.path, one.target, True) for one in counted]
+    for one in ignored:
+        target = one.target
+        if target is None and stat.S_ISREG(os.lstat(one.path).st_mode):
+            target = one.path  # of another suffix; a key may be in it all the same
+        if target is not None:
+            files.append(_File(os_name, purpose, one.path, target, False))
+        if one.reason == voa.UNUSABLE:
+            found.append(_unusable(one))
+    with_contents = {os.path.basename(one.path) for one in files}
+    ephemeral = voa_path(root, voa.EPHEMERAL)
+    for one in ignored:
+        if one.reason == voa.MASKED and one.target is None:
+            found += _mask(one.path, with_contents, root)
+    for file in files:
+        if file.counts and file.path.startswith(ephemeral):
+            text = f"{voa.EPHEMERAL} is not taken into the initrd, where alone it would count"
+            remedy = "Move it below /etc/voa"
+            found.append(Finding(WARNING, model.NOT_IN_INITRD, text, file.path, remedy))
+    return files
+
+
+def voa_path(root: str, path: str) -> str:
+    """A load path below ``root``, with a slash at its end."""
+    return os.path.join(root, path.lstrip("/"), "")
+
+
+def _unusable(one: voa.Ignored) -> Finding:
+    if os.path.islink(one.path):
+        remedy = "Copy the file, or remove the link"
+        return Finding(ERROR, "bad-link", f"it does not count: {one.why}", one.path, remedy)
+    if not one.path.endswith(".pem") and os.path.isfile(one.path):
+        return Finding(
+            WARNING, "bad-name", one.why, one.path, "Rename it to NAME.pem, or remove it"
+        )
+    return Finding(ERROR, "not-a-file", f"it does not count: {one.why}", one.path, "Remove it")
+
+
+def _mask(path: str, names: set[str], root: str) -> Iterable[Finding]:
+    if os.path.basename(path) not in names:
+        text = "this mask matches nothing: no load path has a certificate of this name"
+        yield Finding(WARNING, "mask-of-nothing", text, path, "Correct its name, or remove it")
+    if not path.startswith(tuple(voa_path(root, one) for one in _MASKS_BELONG)):
+        text = "a mask belongs to the machine, not to what a vendor installs"
+        yield Finding(WARNING, "misplaced-mask", text, path, f"Move it below {_MASKS_BELONG[0]}")
+
+
+def _certificates(
+    file: _File, files: Sequence[_File], matters: bool, found: list[Finding]
+) -> Iterable[_Held]:
+    """The usable certificates in ``file``. What is wrong with it is an error where it counts."""
+    level = ERROR if matters and file.counts else WARNING
+    try:
+        with open(file.target, "rb") as opened:
+            data = opened.read(pem.MAX_FILE_SIZE + 1)
+    except OSError as error:
+        text = f"cannot be read: {error.strerror}"
+        found.append(Finding(level, "unreadable", text, file.path))
+        return
+    blocks = [data]
+    try:
+        pem.one_certificate(data, file.path)
+    except VerisealError as error:
+        exposed = error.reason == "private-key-exposed"
+        if file.path.endswith(".pem") or exposed:
+            found.append(finding.of(error, ERROR if exposed else level))
+        blocks = _BLOCK.findall(data[: pem.MAX_FILE_SIZE])
+    for block in blocks:
+        try:
+            yield _usable(file, files, block)
+        except VerisealError as error:
+            found.append(finding.of(error, level))
+
+
+def _usable(file: _File, files: Sequence[_File], data: bytes) -> _Held:
+    if file.purpose == voa.ANCHOR_PURPOSE:
+        return _Held(file, certificate.load_root(data, file.path), True)
+    try:
+        return _Held(file, certificate.load(data, file.path), False)
+    except VerisealError as error:
+        # An intermediate authority is at its place where there is an anchor above it.
+        anchors = any(one.purpose == voa.ANCHOR_PURPOSE for one in files)
+        if error.reason != "certificate-authority" or not anchors:
+            raise
+    return _Held(file, certificate.load_root(data, file.path), True)
+
+
+def _identities(releases: Sequence[Certificate], found: list[Finding]) -> None:
+    """Say what the kernel, or people, could take for one another."""
+    kept: list[Certificate] = []
+    by_der: dict[bytes, Certificate] = {}
+    by_key: dict[bytes, Certificate] = {}
+    by_subject: dict[str, Certificate] = {}
+    for one in releases:
+        if (other := by_der.setdefault(one.der, one)) is not one:
+            text = f"the same certificate is also in {other.path}"
+            remedy = "Remove one of the two files"
+            found.append(Finding(WARNING, "same-certificate", text, one.path, remedy))
+            continue
+        key = certificate.key_bytes(one.public_key)
+        if (other := by_key.setdefault(key, one)) is not one:
+            text = f"has the same key as {other.path}: two signers must not be one"
+            remedy = "Issue one of them again, with a new key: veriseal pki issue"
+            found.append(Finding(ERROR, "same-key", text, one.path, remedy))
+            continue
+        try:
+            collisions.check([*kept, one])
+            kept.append(one)
+        except VerisealError as error:
+            found.append(finding.of(error))
+            continue
+        if (other := by_subject.setdefault(one.subject, one)) is not one:
+            text = f"has the same subject as {other.path}: messages cannot tell them apart"
+            remedy = "Give each release's certificate a subject of its own"
+            found.append(Finding(WARNING, "same-subject", text, one.path, remedy))
+
+
+def _dates(
+    settings: Policy, certificates: Sequence[Certificate], at: int, found: list[Finding]
+) -> None:
+    level = ERROR if settings.dates == "enforce" else WARNING
+    for one in certificates:
+        if (text := dates.judge(one, at)) is None:
+            continue
+        name = model.EXPIRED if dates.expired(one, at) else model.NOT_YET_VALID
+        found.append(Finding(level, name, text, one.path, "Replace it by one that is valid"))
+
+
+def _chains(counting: Sequence[_Held], held: Sequence[_Held], found: list[Finding]) -> None:
+    """Say which release certificates no anchor vouches for, where there is any anchor."""
+    if not any(one.file.purpose == voa.ANCHOR_PURPOSE for one in held):
+        return
+    anchors = [one for one in counting if one.file.purpose == voa.ANCHOR_PURPOSE]
+    others = [one.certificate for one in counting if one not in anchors and one.authority]
+    for one in counting:
+        if one.authority:
+            continue
+        above = [two.certificate for two in anchors if voa.covers(two.file.os, one.file.os)]
+        try:
+            chain.check(one.certificate, others, above)
+        except VerisealError as error:
+            found.append(finding.of(error))
+
+
+def _empty(
+    settings: Policy,
+    os_release: Mapping[str, str],
+    counting: Sequence[_Held],
+    found: list[Finding],
+) -> None:
+    """Say which parts of the window have no certificate."""
+    present = {one.file.os for one in counting if not one.authority}
+    if settings.statement:
+        return
+    for part, names in ((model.PREVIOUS, settings.previous), (model.NEXT, settings.next)):
+        for name in names:
+            if name not in present:
+                text = f"trust.{part} names {name}, and there is no usable certificate of it"
+                remedy = f"Put it into /usr/share/voa/{name}/image/{settings.context}/x509"
+                found.append(Finding(WARNING, "no-certificate", text, None, remedy))
+    own = voa.os_identifiers(os_release)
+    if not present.intersection(own):
+        text = f"there is no usable certificate of this system's own release, {' or '.join(own)}"
+        remedy = f"Put it into /usr/share/voa/{own[-1]}/image/{settings.context}/x509"
+        found.append(Finding(WARNING, "no-certificate", text, None, remedy))
+
+
+def _settings(
+    settings: Policy, files: Sequence[_File], releases: Sequence[Certificate], found: list[Finding]
+) -> None:
+    """Say which settings contradict one another, or what is there."""
+
+    def say(level: str, text: str, remedy: str) -> None:
+        found.append(Finding(level, "contradicting-settings", text, None, remedy))
+
+    anchors = any(one.purpose == voa.ANCHOR_PURPOSE for one in files)
+    if settings.statement and not anchors:
+        say(
+            ERROR,
+            "trust.statement is set, and no anchor is there that could have signed it",
+            f"Put the vendor's root into the VOA directory {voa.ANCHOR_PURPOSE}",
+        )
+    if not settings.statement and settings.statement_device:
+        say(
+            WARNING,
+            "trust.statement_device is set, and trust.statement is not",
+            "Set trust.statement to the path on that device, or take the device out",
+        )
+    if not settings.statement and settings.without_statement != "refuse":
+        say(
+            WARNING,
+            f'trust.without_statement = "{settings.without_statement}" says nothing without '
+            "trust.statement",
+            "Take it out, or name the statement",
+        )
+    if not settings.statement and len(releases) < settings.signatures_needed:
+        say(
+            ERROR,
+            f"boot.signatures_needed is {settings.signatures_needed}, and "
+            f"{len(releases)} certificates could sign",
+            "Install the others, or need fewer",
+        )
+
+
+def _as_at_boot(
+    settings: Policy,
+    os_release: Mapping[str, str],
+    root: str,
+    at: int,
+    counted: set[str],
+    found: list[Finding],
+) -> None:
+    """The last word has the code of the boot: whatever it refuses is an error.
+
+    ``counted`` are the files whose names and contents are right.
+    """
+    if settings.statement:
+        return
+    try:
+        trust = load.load(settings, os_release, root=root, at=at)
+    except VerisealError as error:
+        known = {(one.name, one.path) for one in found if one.level == ERROR}
+        if (error.reason, error.path) not in known:
+            found.append(finding.of(error))
+        return
+    for one in trust.ignored:
+        if one.reason in (model.MASKED, model.REVOKED) and one.path in counted:
+            found.append(Finding(WARNING, one.reason, f"it does not count: {one.why}", one.path))

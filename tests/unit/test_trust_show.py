@@ -1,0 +1,104 @@
+"""veriseal trust show: what counts, what does not, and why."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .systems import Signer, System
+
+pytestmark = pytest.mark.unit
+
+Cli = Callable[..., tuple[int, bytes, str]]
+
+
+@pytest.fixture
+def system(tmp_path: Path) -> System:
+    return System(tmp_path / "system")
+
+
+@pytest.fixture
+def show(system: System, cli: Cli) -> Callable[[], tuple[int, Any, str]]:
+    def run() -> tuple[int, Any, str]:
+        status, out, err = cli("trust", "show", "--root", str(system.top), "--json")
+        return status, json.loads(out), err
+
+    return run
+
+
+Show = Callable[[], tuple[int, Any, str]]
+
+
+def test_what_counts_and_why(system: System, show: Show, cli: Cli) -> None:
+    root = Signer("Root", ca=True)
+    anchor = system.anchor(root)
+    release = Signer("Release 13", by=root)
+    path = system.certificate(release)
+    system.certificate(Signer("Release 14", by=root), os_name="debian:14")
+    system.settings('[trust]\nprevious = ["debian:12"]\nnext = ["debian:14"]\n')
+    status, document, err = show()
+    assert (status, err, document["origin"]) == (0, "", "built-in")
+    assert document["window"] == {
+        "debian:12": "previous", "debian": "current", "debian:13": "current", "debian:14": "next",
+    }  # fmt: skip
+    one, other = document["releases"]
+    assert (one["os"], one["part"], one["subject"]) == ("debian:13", "current", "CN=Release 13")
+    assert (one["path"], one["fingerprint"]) == (path, release.fingerprint)
+    assert (one["anchor"]["subject"], one["anchor"]["path"]) == ("CN=Root", anchor)
+    assert (other["os"], other["part"]) == ("debian:14", "next")
+    assert [one["os"] for one in document["anchors"]] == ["debian"]
+    text = cli("trust", "show", "--root", str(system.top))[1].decode()
+    assert "counts     debian:13 (current): CN=Release 13" in text
+    assert f"CN=Root vouches for it ({anchor})" in text
+    assert "valid 2026-01-01 to 2046-01-01" in text
+    assert "next:      debian:14" in text
+
+
+def test_what_is_ignored_and_why(system: System, show: Show, cli: Cli) -> None:
+    system.certificate(Signer("A"), "a.pem")
+    masked = system.certificate(Signer("B"), "b.pem")
+    mask = system.mask("b.pem")
+    outside = system.certificate(Signer("C"), os_name="debian:12")
+    readme = system.certificate(b"text", "README")
+    ephemeral = system.certificate(Signer("D"), "d.pem", load_path="run/voa")
+    status, document, _err = show()
+    ignored = {one["path"]: one for one in document["ignored"]}
+    assert status == 0
+    assert {path: one["reason"] for path, one in ignored.items()} == {
+        masked: "masked", mask: "masked", outside: "outside-window", readme: "unusable",
+        ephemeral: "not-in-the-initrd",
+    }  # fmt: skip
+    assert ignored[masked]["why"] == f"masked by {mask}"
+    assert ignored[outside]["certificate"]["subject"] == "CN=C"
+    text = cli("trust", "show", "--root", str(system.top))[1].decode()
+    assert f"ignored    {outside}: CN=C" in text
+    assert f"masked: masked by {mask}" in text
+
+
+def test_what_could_be_found_is_shown_with_the_error(system: System, show: Show) -> None:
+    good = system.certificate(Signer("A"), "a.pem")
+    bad = system.certificate(b"nonsense", "b.pem")
+    status, document, err = show()
+    assert status == 1
+    assert document["releases"] == []
+    assert {one["path"] for one in document["ignored"]} == {good, bad}
+    assert (document["error"]["reason"], document["error"]["path"]) == ("not-a-certificate", bad)
+    assert bad in err
+
+
+@pytest.mark.parametrize("settings", ["", '[trust]\nnext = ["debian:13"]\n'])
+def test_nothing_counts(system: System, show: Show, settings: str) -> None:
+    system.settings(settings)
+    status, document, err = show()
+    assert (status, document["releases"]) == (1, [])
+    assert document["error"]["reason"] in ("no-certificates", "bad-configuration")
+    assert err.startswith("veriseal: ")
+
+
+def test_a_name_cannot_write_to_the_terminal(system: System, cli: Cli) -> None:
+    system.certificate(Signer("A\x1b[2J"))
+    status, out, _err = cli("trust", "show", "--root", str(system.top))
+    assert status == 0
+    assert b"\x1b" not in out
