@@ -273,7 +273,12 @@ def provision(image: Path, script: str) -> None:
 
 def copy_image(image: Path, name: str) -> Path:
     """A copy to change, as sparse as the original; the caller removes it."""
-    copy = BUILD / f"changed-{name}.img"
+    copy = copy_of(name)
     remove(copy)
     command(["cp", "--sparse=always", "--reflink=auto", image, copy])
     return copy
+
+
+def copy_of(name: str) -> Path:
+    """Where `copy_image` puts it."""
+    return BUILD / f"changed-{name}.img"

@@ -46,6 +46,18 @@ def programs(tree: Path) -> None:
     _strangers(tree)
 
 
+def of_release(tree: Path, number: int) -> None:
+    """A small kiosk, whose program and library say of which release they are."""
+    for place in (BIN, LIB):
+        (tree / place).mkdir(parents=True, exist_ok=True)
+    for source in FILES.glob("*.c"):
+        shutil.copy2(source, tree / "tmp")
+    for name in ("kiosk", "program", "poweroff"):
+        _program(tree, f"{BIN}/{name}", name)
+    _library(tree, f"{LIB}/libgreet.so.1", f"greet{number}", "libgreet.so.1")
+    _linked(tree, f"{BIN}/app", f"app{number}", ("greet",), f"-rpath={_ORIGIN}")
+
+
 def _strangers(tree: Path) -> None:
     """What an attacker would have the loader and interpreters run."""
     place = tree / STRANGER

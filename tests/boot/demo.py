@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.boot import appliance, attacks, booting, building, refused, scenarios
+from tests.boot import appliance, attacks, booting, building, scenarios, sequence
 from tests.boot.inside import groups
 from tests.boot.result import Result
 from tests.guest.store import BUILD, REPO, GuestError, say
@@ -25,6 +25,8 @@ def main() -> int:
     except GuestError as error:
         say(str(error))
         return 1
+    finally:
+        sequence.clean()
     PLACE.mkdir(parents=True, exist_ok=True)
     table = {attack.name: attack._asdict() for attack in attacks.table()}
     report = [
@@ -49,11 +51,14 @@ def _results() -> Iterator[Result]:
     for result in scenarios.boot_attacked(built):
         yield _shown(result)
     say("changing the disk, the command line or the clock, a boot for each")
-    others = [boot for group, boot in scenarios.BOOTS.items() if group != groups.ATTACKED]
+    boots = {boot: group for group, boot in scenarios.BOOTS.items() if group != groups.ATTACKED}
     with ThreadPoolExecutor(booting.AT_A_TIME) as pool:
-        boots = [pool.submit(scenarios.boot_refused, built, one) for one in refused.BOOTS]
-        rows = [pool.submit(boot, built) for boot in others]
-        for boot in (*boots, *rows):
+        # The longest first.
+        rows = [pool.submit(boot, built) for boot in reversed(boots)]
+        others = [
+            pool.submit(scenarios.boot_refused, built, one) for one in scenarios.REFUSED_BOOTS
+        ]
+        for boot in (*others, *rows):
             for result in boot.result():
                 yield _shown(result)
 

@@ -10,13 +10,12 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tests.boot import booting, changes, overlay, tampering
+from tests.boot import booting, changes, distrusted, overlay, refused, sequence, tampering
 from tests.boot.appliance import Appliance, copy_image
 from tests.boot.inside import groups
 from tests.boot.layout import BIN, LIB, STRAY
 from tests.boot.overlay import Overlay
 from tests.boot.refusal import REFUSED, Refusal, Scenario
-from tests.boot.refused import CONFIGURATION
 from tests.boot.result import Result
 from tests.guest.machine import End, Outcome
 from tests.guest.store import BUILD, GuestError, remove
@@ -68,7 +67,9 @@ def boot_reported(appliance: Appliance) -> list[Result]:
     image = copy_image(appliance.image, "reported")
     try:
         tampering.apply([change], image)
-        initrds = _initrds(appliance.initrd, {CONFIGURATION: _ONLY_REPORTING}, groups.REPORTED)
+        initrds = _initrds(
+            appliance.initrd, {refused.CONFIGURATION: _ONLY_REPORTING}, groups.REPORTED
+        )
         system = booting.System(appliance.kernel.image, image, initrds)
         return booting.boot_group(system, groups.REPORTED)
     finally:
@@ -96,8 +97,11 @@ BOOTS: dict[str, Callable[[Appliance], list[Result]]] = {
     groups.ATTACKED: boot_attacked,
     groups.REPORTED: boot_reported,
     **{name: partial(boot_at_another_time, name=name) for name in groups.CLOCKS},
+    **dict.fromkeys(sequence.GROUPS, sequence.boot),
+    groups.ADOPTED: distrusted.boot_adopted,
 }
-"""By the group of rows that each is for."""
+"""By the group of rows that each is for; some are for several."""
+REFUSED_BOOTS = (*refused.BOOTS, *distrusted.BOOTS)
 
 
 def _boot_scenario(appliance: Appliance, scenario: Scenario) -> booting.Ended:

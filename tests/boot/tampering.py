@@ -78,6 +78,15 @@ def write(image: Path, path: str, data: bytes, mode: int = 0o100644) -> None:
     source.unlink()
 
 
+def directory(image: Path, path: str) -> None:
+    """A directory, unless it is there."""
+    shown = subprocess.run(
+        ["debugfs", "-R", f"stat {path}", image], capture_output=True, check=True
+    ).stdout
+    if b"Inode:" not in shown:
+        debugfs(image, f"mkdir {path}")
+
+
 def builtin_signature(image: Path, path: str) -> bytes:
     """The signature of a file on the image."""
     digest = merkle.data_digest(read(image, f"/{path}"), merkle.Parameters(SHA256))

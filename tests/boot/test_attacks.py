@@ -55,7 +55,7 @@ def test_every_field_is_filled_on_one_line(one: attacks.Attack) -> None:
         assert value.isprintable()
     assert (one.attacker == row.GOOD) == (one.stopped_by == row.NOTHING)
     part, _, check = one.stopped_by.partition(": ")
-    assert part in {"seal", "verify", "launcher", "units", "build", "nothing"}
+    assert part in {"seal", "verify", "launcher", "units", "build", "plan", "nothing"}
     assert check
 
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from tests.boot import appliance, booting, building, refused, scenarios
+from tests.boot import appliance, booting, building, scenarios, sequence
 from tests.boot.inside import groups
 
 pytestmark = pytest.mark.boot
 
-REFUSED = {one.title: boot for boot in refused.BOOTS for one in boot.refusals}
+REFUSED = {one.title: boot for boot in scenarios.REFUSED_BOOTS for one in boot.refusals}
 TREES = {tree.name: tree for tree in building.TREES}
 
 
@@ -28,7 +28,9 @@ def boots(
     wanted = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
     calls = {name: one for params in wanted for name, one in _calls(built, params).items()}
     with ThreadPoolExecutor(booting.AT_A_TIME) as pool:
-        yield {name: pool.submit(*call) for name, call in calls.items()}
+        futures = {call: pool.submit(*call) for call in dict.fromkeys(calls.values())}
+        yield {name: futures[call] for name, call in calls.items()}
+    sequence.clean()
 
 
 def _calls(built: appliance.Appliance, params: dict[str, Any]) -> dict[str, tuple[Any, ...]]:

@@ -14,11 +14,12 @@ from . import (
     starved,
     state,
     system,
+    upgrade,
     variables,
 )
 from .row import Row
 
-ATTACKED, REPORTED, TIMING = "all", "report", "timing"
+ATTACKED, REPORTED, ADOPTED, TIMING = "all", "report", "adopted", "timing"
 CLOCKS = {"1970": "1970-01-01T00:00:00", "2060": "2060-01-01T00:00:00"}
 """Group: where the machine's clock starts, in UTC."""
 
@@ -43,6 +44,8 @@ GROUPS: dict[str, tuple[Row, ...]] = {
     ATTACKED: tuple(row for rows in PARTS.values() for row in rows),
     REPORTED: system.REPORTED,
     **{name: state.at_a_wrong_time(name) for name in CLOCKS},
+    **upgrade.ROWS,
+    ADOPTED: upgrade.ADOPTED,
 }
 MEASURED: dict[str, tuple[Row, ...]] = {TIMING: (system.TIMING,)}
 """Boots that are measured and not attacked."""

@@ -1,0 +1,346 @@
+"""Boots of a release that are refused for reasons of trust, and one that is not.
+
+Each is made of the first release's disk and initrd, or of the disk that it leaves to the second.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.boot import booting, issued, overlay, releases, sequence, tampering
+from tests.boot.appliance import Appliance, veriseal
+from tests.boot.inside import groups
+from tests.boot.inside.row import A1, A3
+from tests.boot.overlay import Overlay
+from tests.boot.refusal import DONE, Base, Refusal, Scenario, early
+from tests.boot.releases import FIRST, SECOND, SETTINGS, Releases
+from tests.boot.result import Result
+from tests.guest.store import BUILD, remove
+
+MOST_LINES = 10
+"""Of the console, from the refusal to the end."""
+OWN, NEXT = releases.certificate(FIRST), releases.certificate(SECOND)
+FLOOR = "usr/lib/veriseal/floor.json"
+STATEMENT = "usr/share/veriseal/trust.json"
+GOES_ON = "certificates accepted"
+CLOCKS = {"1970": 0, "now": None, "2099": 4070908800}
+"""Name: seconds since 1970; None leaves the machine's clock alone."""
+
+_SET_CLOCK = """\
+import time
+
+# The kernel takes no time before its own start.
+time.clock_settime(time.CLOCK_REALTIME, {seconds} + time.monotonic())
+"""
+_TRY_DATES = """\
+import subprocess
+
+PATH = "/etc/veriseal/veriseal.toml"
+with open(PATH) as file:
+    text = file.read()
+for dates in ("ignore", "warn"):
+    with open(PATH, "w") as file:
+        file.write(text.replace("enforce", dates))
+    ended = subprocess.run(["veriseal", "boot", "seal", "--dry-run"], capture_output=True)
+    with open("/dev/console", "w") as console:
+        enrolled = ended.stdout.count(b"enrol debian:42 ")
+        warned = ended.stdout.count(b"warning: ") > 0
+        print("dates", dates, "status", ended.returncode, "enrolled", enrolled, "warned", warned,
+              file=console)
+with open(PATH, "w") as file:
+    file.write(text)
+"""
+_FILL_KEYRING = """\
+import sys
+
+sys.path.insert(0, "/usr/lib/veriseal")
+from veriseal.kernel import keyring
+
+ring = keyring.fs_verity_keyring()
+for name in {names}:
+    with open(name, "rb") as file:
+        keyring.add_certificate(file.read(), ring)
+keyring.restrict(ring)
+# As systemd-keyring-setup leaves it.
+keyring.set_permissions(ring, 0x08070000)
+"""
+
+
+def _first(of: Appliance) -> Base:
+    """The first release; its initrd has nothing of trust."""
+    return Base(releases.build(of).image, of.bare)
+
+
+def _second(of: Appliance) -> Base:
+    """The second release, staged by the first; as well without trust."""
+    return Base(sequence.disk(of, SECOND), of.bare)
+
+
+def _given(
+    number: int, change: Callable[[Releases, Overlay], object]
+) -> Callable[[Appliance], Overlay]:
+    """What the initrd of a release is given, with something changed."""
+
+    def files(of: Appliance) -> Overlay:
+        made = releases.build(of)
+        found = overlay.read(made.given / str(number))
+        change(made, found)
+        return found
+
+    return files
+
+
+def _set(number: int = FIRST, trust: str = "", **window: bool) -> Overlay:
+    return {SETTINGS: releases.settings(number, trust, **window).encode()}
+
+
+def _without_previous(_made: Releases, files: Overlay) -> None:
+    files |= _set(SECOND, previous=False)
+
+
+def _without_next(_made: Releases, files: Overlay) -> None:
+    files |= _set(following=False)
+    del files[NEXT]
+
+
+def _masked(_made: Releases, files: Overlay) -> None:
+    files[OWN.replace("usr/share", "etc")] = Path("/dev/null")
+
+
+def _of_another_vendor(made: Releases, files: Overlay) -> None:
+    files |= _set(following=False)
+    files[OWN] = (made.keys / f"stranger-{FIRST}.pem").read_bytes()
+
+
+def _alike(made: Releases, files: Overlay) -> None:
+    files[NEXT] = issued.twin(made.keys, SECOND, FIRST)
+
+
+def _stating(version: int, floor: int, *options: str) -> Callable[[Releases, Overlay], None]:
+    """A trust statement of this version, where the machine has known one of ``floor``."""
+
+    def change(made: Releases, files: Overlay) -> None:
+        out = BUILD / f"statement-{version}-{floor}"
+        remove(out)
+        out.mkdir()
+        chosen = [option.format(*map(made.digest, _REVOKED)) for option in options]
+        listed = [f"--release={releases.os_name(one)}={made.keys}/{one}.pem"
+                  for one in (FIRST, SECOND)]  # fmt: skip
+        veriseal("trust", "statement", "--os", "debian", "--version", str(version), *listed,
+                 *chosen, "--key", made.keys / "vendor.key", "--cert", made.keys / "vendor.pem",
+                 "--out", out / Path(STATEMENT).name)  # fmt: skip
+        for path in out.iterdir():
+            files[f"{Path(STATEMENT).parent}/{path.name}"] = path.read_bytes()
+        remove(out)
+        known = json.loads(_bytes(files, FLOOR))
+        files[FLOOR] = json.dumps({**known, "statement": floor}).encode()
+        files |= _set(trust=f'statement = "/{STATEMENT}"')
+
+    return change
+
+
+_REVOKED = ("opt/kiosk/bin/app", "opt/kiosk/lib/libgreet.so.1")
+
+
+def _bytes(files: Overlay, name: str) -> bytes:
+    data = files[name]
+    if isinstance(data, Path):
+        raise TypeError(f"{name} is a link")
+    return data
+
+
+def _rogue(directory: str) -> tampering.Change:
+    """A certificate of a stranger's in a VOA directory of the disk."""
+    place = f"/{directory}/voa/debian/image/default/x509"
+
+    def change(image: Path) -> None:
+        for path in [*reversed(Path(place).parents), Path(place)][1:]:
+            tampering.directory(image, str(path))
+        pem = tampering.read(image, f"/{OWN}")
+        tampering.write(image, f"{place}/rogue.pem", pem)
+
+    return change
+
+
+def _expired(clock: str) -> Callable[[Releases, Overlay], None]:
+    """The release's certificate has expired, and its dates count, at this time."""
+
+    def change(made: Releases, files: Overlay) -> None:
+        files[OWN] = issued.expired(made.keys, FIRST)
+        files |= _set(trust='dates = "enforce"')
+        files |= early("python3 -I /stranger.py")
+        files["stranger.py"] = f"{_clock(clock)}{_TRY_DATES}".encode()
+
+    return change
+
+
+def _clock(name: str) -> str:
+    seconds = CLOCKS[name]
+    return "" if seconds is None else _SET_CLOCK.format(seconds=seconds)
+
+
+def _filled(*names: str) -> Callable[[Releases, Overlay], None]:
+    """Another service fills and seals the keyring, with these certificates."""
+
+    def change(made: Releases, files: Overlay) -> None:
+        files |= early("python3 -I /stranger.py")
+        for name in names:
+            files[f"{name}.der"] = issued.der((made.keys / f"{name}.pem").read_bytes())
+        listed = tuple(f"/{name}.der" for name in names)
+        files["stranger.py"] = _FILL_KEYRING.format(names=listed).encode()
+
+    return change
+
+
+def _adopted(made: Releases, files: Overlay) -> None:
+    _filled(str(FIRST), str(SECOND))(made, files)
+    files |= _set(trust='dates = "warn"')
+    files[OWN] = issued.expired(made.keys, FIRST)
+    # The same key, issuer, serial and key identifier.
+    files[f"{FIRST}.der"] = issued.der(issued.expired(made.keys, FIRST))
+    files["stranger.py"] = _bytes(files, "stranger.py") + _clock("2099").encode()
+
+
+def boot_adopted(of: Appliance) -> list[Result]:
+    """Boot where another service has sealed the keyring, in 2099, with an expired certificate."""
+    base, name = _first(of), groups.ADOPTED
+    files = _given(FIRST, _adopted)(of)
+    archive = overlay.archive(files, BUILD / f"overlay-{name}.cpio")
+    system = booting.System(of.kernel.image, base.image, [base.initrd, archive])
+    return booting.boot_group(system, name)
+
+
+def _one(
+    name: str,
+    done: str,
+    stopped_by: str,
+    says: tuple[str, ...],
+    change: Callable[[Releases, Overlay], None],
+    *,
+    number: int = FIRST,
+    base: Callable[[Appliance], Base] = _first,
+    attacker: str = A1,
+) -> Scenario:
+    refusal = Refusal(name, attacker, done, stopped_by, says)
+    return Scenario((refusal,), base, overlay=_given(number, change), lines=MOST_LINES)
+
+
+def _dates(clock: str) -> Scenario:
+    when = {"1970": "the clock set to 1970", "now": "the clock right", "2099": "it set to 2099"}
+    done = f"a certificate of 2020 in the initrd, {when[clock]}"
+    tried = "`veriseal boot seal --dry-run` in that initrd"
+    refusals = (
+        Refusal(
+            f"expired certificate, dates enforced, {clock}",
+            A1,
+            f'{done}, `dates = "enforce"`',
+            "seal: dates of certificates",
+            (DONE, OWN, "expired on 2020-12-31"),
+        ),
+        *(
+            Refusal(
+                f"expired certificate, dates {dates}, {clock}",
+                "-",
+                f'{done}, `dates = "{dates}"`: {tried}',
+                "nothing: it must work",
+                (f"dates {dates} status 0 enrolled 1 warned {dates == 'warn'}",),
+                GOES_ON,
+            )
+            for dates in ("ignore", "warn")
+        ),
+    )
+    return Scenario(refusals, _first, overlay=_given(FIRST, _expired(clock)), lines=MOST_LINES)
+
+
+BOOTS = (
+    *(_dates(clock) for clock in CLOCKS),
+    _one(
+        "masked certificate",
+        "`/etc/voa` of the initrd masks the certificate of the release",
+        "verify: signature of the manifest",
+        ("manifest.json", "release debian:42", "masked by /etc/voa", "rebuild the initrd"),
+        _masked,
+    ),
+    _one(
+        "certificate of another vendor",
+        "the initrd's release certificate is issued by a stranger's root",
+        "seal: anchor that vouches",
+        (OWN, "vouch", "rebuild the initrd"),
+        _of_another_vendor,
+    ),
+    _one(
+        "two certificates alike",
+        "the next release's certificate has the serial and key identifier of the current one's",
+        "seal: collisions",
+        (OWN, NEXT),
+        _alike,
+    ),
+    _one(
+        "trust statement rolled back",
+        "version 6, where the machine has known version 7",
+        "seal: floor of the trust statement",
+        (f"/{STATEMENT}", "older", "7", "6"),
+        _stating(6, 7),
+    ),
+    Scenario(
+        (
+            Refusal(
+                "revoked program",
+                A1,
+                "a trust statement revokes the digest of a program",
+                "verify: finding revoked",
+                (f"revoked: /{_REVOKED[0]}: ",),
+            ),
+            Refusal(
+                "revoked library",
+                A1,
+                "the same statement revokes the digest of a library",
+                "verify: finding revoked",
+                (f"revoked: /{_REVOKED[1]}: ",),
+            ),
+            Refusal(
+                "rogue certificate in every VOA directory of the real root",
+                A1,
+                "a certificate below `/etc/voa`, `/usr/local/share/voa` and `/usr/share/voa`",
+                "verify: finding added",
+                (
+                    "added: /etc/voa: ",
+                    "added: /usr/local/share/voa: ",
+                    "added: /usr/share/voa/debian/image: ",
+                ),
+            ),
+        ),
+        _first,
+        overlay=_given(FIRST, _stating(7, 7, "--revoke-digest={0}", "--revoke-digest={1}")),
+        changes=tuple(_rogue(directory) for directory in ("etc", "usr/local/share", "usr/share")),
+    ),
+    _one(
+        "keyring filled and sealed with a stranger's key",
+        "another service fills the keyring, also with a stranger's certificate, and seals it",
+        "seal: keys of another service",
+        (DONE, "stranger", "no certificate that counts"),
+        _filled(str(FIRST), f"stranger-{FIRST}"),
+        attacker=A3,
+    ),
+    # Last: they wait for the disk.
+    _one(
+        "initrd without the next certificate",
+        "the initrd of 42, whose window ends there, boots the release 43",
+        "verify: signature of the manifest",
+        ("manifest.json", "release debian:43", "not in the initrd", "rebuild the initrd"),
+        _without_next,
+        base=_second,
+    ),
+    _one(
+        "release dropped that still signs files",
+        "the initrd of 43 without `trust.previous`; most files of 43 are signed by 42",
+        "verify: finding not-enrolled",
+        ("not-enrolled: /", "release debian:42", "outside the window", "trust.previous"),
+        _without_previous,
+        number=SECOND,
+        base=_second,
+    ),
+)
+REFUSALS = tuple(refusal for boot in BOOTS for refusal in boot.refusals)
