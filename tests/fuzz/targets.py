@@ -250,10 +250,18 @@ TARGETS = (
     Target(
         "certificate-names",
         system.certificate_names,
-        "",
-        lambda: [b"a.pem\nb.pem -> /dev/null\nc.pem -> b.pem\nd.txt\n/dir.pem\n"],
+        "trust.load.load",
+        lambda: [
+            b"0a.pem\n0b.pem -> /dev/null\n4e.pem -> /usr/share/voa/fedora:43/image/default/x509"
+            b"/e.pem\n6e.pem\n6d.txt\n0/dir.pem\n2a.pem\n",
+            b"1root.pem\n6a.pem\n0root.pem\n3root.pem\n7x.pem -> /dev/null\n",
+        ],
         (edit_lines,),
-        _words(".pem /dev/null -> / .pem/"),
+        _words(
+            ".pem /dev/null -> / .pem/ 0a.pem 1root.pem 3x.pem 6e.pem "
+            "/usr/share/voa/fedora:43/image/default/x509/a.pem ../ /etc/voa"
+        ),
+        runs=300,
     ),
     Target(
         "unit",

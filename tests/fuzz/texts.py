@@ -114,7 +114,7 @@ def os_release(data: bytes) -> None:
         return
     for name in names:
         assert os.path.basename(name) == name not in ("", ".", "..")
-        assert "\0" not in name
+        assert voa.is_os_name(name)
     assert all(names[at + 1].startswith(f"{names[at]}:") for at in range(len(names) - 1))
 
 
