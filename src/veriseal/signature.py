@@ -80,6 +80,13 @@ class SignatureInfo:
             return f"issuer {self.issuer}, serial {self.serial:x}"
         return f"key identifier {(self.skid or b'').hex()}"
 
+    def with_raw(self, raw: bytes) -> "SignatureInfo":
+        """The same with another signature itself."""
+        named: tuple[bytes, int, str] | bytes = self.skid or b""
+        if self.issuer_der is not None and self.serial is not None and self.issuer is not None:
+            named = (self.issuer_der, self.serial, self.issuer)
+        return SignatureInfo(named, self.digest_algorithm, self.signature_algorithm, raw)
+
     def names(self, certificate: Certificate) -> bool:
         """Whether the signature says that it is by ``certificate``."""
         if self.skid is not None:
@@ -134,7 +141,13 @@ def verify(der: bytes, digest: Digest, certificate: Certificate, path: str | Non
     Reasons: ``malformed-signature``; ``other-signer`` when it names another certificate;
     ``signature-mismatch`` when it is not a signature of this digest.
     """
-    info = inspect(der, path)
+    check(inspect(der, path), digest, certificate, path)
+
+
+def check(
+    info: SignatureInfo, digest: Digest, certificate: Certificate, path: str | None = None
+) -> None:
+    """As `verify`, for a signature that was parsed. Raises VerisealError as that does."""
     if not info.names(certificate):
         raise VerisealError(
             "other-signer",

@@ -30,6 +30,7 @@ TABLE = (
     Row("setup", "python3-asn1crypto", "python3-asn1crypto"),
     Row("setup", "python3-pyelftools", "python3-pyelftools"),
     Row("setup", "python3-tqdm", "python3-tqdm"),
+    Row("setup", "python3-jinja2", "python3-jinja2"),
     Row("setup", "keyutils", "keyutils"),
     Row("setup", "openssl", "openssl"),
     Row("setup", "fsverity", "fsverity-utils"),

@@ -21,7 +21,7 @@ SUITE = "trixie"
 PACKAGES = (
     *("systemd", "systemd-sysv", "udev", "dbus", "dracut", "kmod", "util-linux", "procps"),
     *("python3", "python3-cryptography", "python3-keyutils", "python3-systemd"),
-    *("python3-asn1crypto", "python3-pyelftools", "python3-tqdm"),
+    *("python3-asn1crypto", "python3-pyelftools", "python3-tqdm", "python3-jinja2"),
     *("python3-pytest", "python3-hypothesis"),
     *("fsverity", "keyutils", "openssl", "rpm", "attr", "zstd", "xz-utils", "cpio", "strace"),
     *("e2fsprogs", "btrfs-progs", "iproute2", "less"),

@@ -20,6 +20,7 @@ VERBS = {
     "enable": "switch verity on, each file with its signature; resumable",
     "verify": "check a tree against its signed manifest",
     "trust": "what is trusted, and the statement that says so",
+    "audit": "what has verity, who signed it, and what a change of trust would break",
     "boot": "the agent's steps, in the initrd",
     "exec": "the launcher: run a program only if it is signed",
     "explain": "would a file be started, and if not, why and what to do",

@@ -1,0 +1,292 @@
+"""veriseal audit: what has verity, who signed it, and what becomes of it under other trust."""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from veriseal import certificate, manifest, pem, resolve, voa
+from veriseal.audit import expected as expecting
+from veriseal.audit import files as audited
+from veriseal.audit import summary
+from veriseal.audit.expected import Expected
+from veriseal.audit.fate import Judge
+from veriseal.audit.files import Known
+from veriseal.audit.summary import Row, Summary
+from veriseal.boot import gather
+from veriseal.boot.gather import Gathered
+from veriseal.build import files
+from veriseal.cli.progress import Progress
+from veriseal.errors import VerisealError, printable
+from veriseal.plan import side as roots
+from veriseal.policy import Policy
+from veriseal.tree import source
+from veriseal.trust import survey
+from veriseal.trust.model import TrustSet
+
+_EPILOG = """\
+TREE is an installed system (/), a mounted disk or an unpacked image. A file is needed if the
+manifest demands verity of it; without a manifest, if it is signed. Findings come first, then how
+many files there are, by release and by directory. With --to each file has two fates: today's, and
+that under the other certificates, which decides the exit status.
+
+Where the kernel refuses a file, the manifest says whose signature it is to have. Without verity
+files are read, and their signatures are looked for in what --signatures names.
+
+exit status: 0 nothing needed is lost; 1 something is, or a trust set cannot be loaded; 2 wrong
+usage
+"""
+_NOTHING = TrustSet([], [], [], {})
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Describe the verb's arguments."""
+    parser.add_argument("tree", metavar="TREE", help="the root directory of the tree")
+    parser.add_argument(
+        "--trust",
+        metavar="ROOT",
+        help="whose certificates and settings count today [TREE, if it has certificates; else /]",
+    )
+    parser.add_argument(
+        "--to", metavar="ROOT", help="whose would count then, such as those of a staged tree"
+    )
+    parser.add_argument(
+        "--manifest",
+        metavar="DIR",
+        help=f"what veriseal build wrote [TREE/{manifest.DIRECTORY}]",
+    )
+    parser.add_argument(
+        "--signatures",
+        metavar="DIR",
+        help="signatures named by digest, as veriseal build writes them: files without verity "
+        "are taken as they will be once they are enabled",
+    )
+    parser.add_argument(
+        "--cert",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="one more certificate to recognise signers by; it counts for nothing",
+    )
+    parser.add_argument("--list", action="store_true", help="a line for every file")
+    parser.add_argument("--json", action="store_true", help="a JSON report on stdout")
+    parser.add_argument("--html", metavar="FILE", help="write a page for people")
+    parser.epilog = _EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.set_defaults(run=run)
+
+
+class _Loaded(NamedTuple):
+    """A trust root: what counts, or why nothing does."""
+
+    name: str
+    root: roots.Side | None
+    gathered: Gathered | None
+    error: VerisealError | None
+
+    @property
+    def settings(self) -> Policy:
+        return Policy() if self.root is None else self.root.settings
+
+    @property
+    def trust(self) -> TrustSet:
+        return _NOTHING if self.gathered is None else self.gathered.trust
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what would be lost, and the summary. Returns 1 if anything needed is."""
+    # First of all: nothing is read for minutes before a mistake in these shows.
+    given = [
+        Known(certificate.load(files.read(path, pem.MAX_FILE_SIZE), path), None)
+        for path in options.cert
+    ]
+    tree = os.open(options.tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    signatures = _signatures(options.signatures)
+    loaded = [_load(root) for root in _roots(options)]
+    problems = [one.error for one in loaded if one.error is not None]
+    notes: list[str] = []
+    directory, shown = _directory(tree, options)
+    expected = None
+    if directory is None:
+        notes.append("There is no manifest: every file that is signed counts as needed.")
+    else:
+        try:
+            expected = expecting.of(directory, shown)
+        except VerisealError as error:
+            problems.append(error)
+    sides = []
+    for one in loaded:
+        warnings = [] if one.gathered is None else one.gathered.warnings()
+        errors = [] if one.error is None else [one.error]
+        if one.gathered is not None and one.gathered.not_used is not None:
+            warnings.append(one.gathered.not_used)
+        if directory is not None and expected is not None:
+            refused = _manifest_refused(directory, shown, expected, one)
+            if refused is not None and one is loaded[-1]:
+                problems.append(refused)
+            elif refused is not None:
+                notes.append(f"Today, in {one.name}: {refused}")
+            errors += [] if refused is None else [refused]
+        sides.append(summary.Side(
+            one.name, one.trust, _judge(one, expected, signatures is not None), errors, warnings,
+        ))  # fmt: skip
+    revoked = bool(expected and expected.manifest.revoked) or any(
+        one.trust.revoked for one in loaded
+    )
+    with Progress(0) as progress:
+        examined = audited.examine(
+            tree, expected, [*_known(loaded), *given], signatures=signatures,
+            all_verity=any(one.settings.verity == "all" for one in loaded), revoked=revoked,
+            on_part=progress.reach,
+        )  # fmt: skip
+    result = summary.make(options.tree, _about(expected), sides, problems, notes, examined)
+    if options.html is not None:
+        from veriseal.audit import page
+
+        made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
+        files.replace(options.html, page.render(result, made))
+    if options.json:
+        json.dump(result.as_json(), sys.stdout, indent=2)
+        print()
+    else:
+        for line in _text(result, options.list):
+            print(line)
+    return 1 if result.failed else 0
+
+
+def _roots(options: argparse.Namespace) -> list[str]:
+    today = options.trust
+    if today is None:
+        places = (resolve.follow(options.tree, path) for path in voa.LOAD_PATHS)
+        today = options.tree if any(not place.error for place in places) else "/"
+    return [today] if options.to is None else [today, options.to]
+
+
+def _load(root: str) -> _Loaded:
+    """What counts for ``root``; what is wrong with it is a finding."""
+    side = None
+    try:
+        side = roots.read(root)
+        return _Loaded(root, side, roots.gathered(side), None)
+    except VerisealError as error:
+        return _Loaded(root, side, None, error)
+
+
+def _known(loaded: Iterable[_Loaded]) -> Iterator[Known]:
+    """Every certificate of the trust sets, also those that do not count."""
+    for one in loaded:
+        releases = [(release.certificate, release.os) for release in one.trust.releases]
+        ignored = one.trust.ignored
+        if one.gathered is None:
+            found = survey.survey({}, one.settings.context, one.name, voa.LOAD_PATHS)
+            ignored = found.ignored
+            for file in found.releases:
+                held = file.certificate()
+                releases += [] if held is None else [(held, file.os)]
+        yield from (Known(*release) for release in releases)
+        for other in ignored:
+            if other.certificate is not None:
+                yield Known(other.certificate, other.os)
+
+
+def _signatures(path: str | None) -> int | None:
+    if path is None:
+        return None
+    inside = os.path.join(path, "signatures")
+    chosen = inside if os.path.isdir(inside) else path
+    return os.open(chosen, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+
+def _directory(tree: int, options: argparse.Namespace) -> tuple[int | None, str]:
+    """The manifest directory, open, and its name for messages; None if there is no manifest."""
+    if options.manifest is not None:
+        shown = options.manifest
+        return os.open(shown, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), shown
+    shown = os.path.join(options.tree, manifest.DIRECTORY)
+    try:
+        return source.open_directory(tree, manifest.DIRECTORY, shown), shown
+    except VerisealError:
+        return None, shown
+
+
+def _manifest_refused(
+    directory: int, shown: str, expected: Expected, one: _Loaded
+) -> VerisealError | None:
+    """Why the manifest does not count for ``one``, leaving out which system it is booted with."""
+    if one.root is None or one.gathered is None:
+        return None
+    trust = gather.manifest_trust(one.gathered, one.settings, one.root.os_release, 0)
+    try:
+        source.load(directory, shown, trust._replace(os_names=[expected.manifest.os]))
+    except VerisealError as error:
+        return error
+    return None
+
+
+def _judge(one: _Loaded, expected: Expected | None, to_be_enabled: bool) -> Judge:
+    return Judge(
+        one.trust,
+        revoked=() if expected is None else expected.manifest.revoked,
+        keyring=one.settings.keyring != "off",
+        to_be_enabled=to_be_enabled,
+    )
+
+
+def _about(expected: Expected | None) -> str | None:
+    if expected is None:
+        return None
+    return f"{expected.manifest.os} version {expected.manifest.version}"
+
+
+def _text(result: Summary, all_files: bool) -> Iterator[str]:
+    for problem in result.problems:
+        yield f"{problem.reason}: {problem}"
+    yield from map(str, result.findings)
+    remedies = dict.fromkeys((one.worst.kind, one.worst.remedy) for one in result.findings)
+    yield from (printable(f"what to do about {kind}: {remedy}") for kind, remedy in remedies)
+    for note in result.notes:
+        yield printable(note)
+    if all_files:
+        yield ""
+        for state, (today, then) in zip(result.examined.files, result.fates, strict=True):
+            fates = today.kind if today.kind == then.kind else f"{today.kind} -> {then.kind}"
+            about = [
+                fates,
+                {True: "verity", False: "no verity", None: "verity unknown"}[state.verity],
+                "signer: " + summary.release(state),
+                *(["needed"] if state.needed else ["listed"] if state.listed else []),
+            ]
+            yield printable(f"{os.fsdecode(state.path)}: {', '.join(about)}")
+    compared = len(result.sides) > 1
+    for title, rows in (("signed by", result.releases), ("directory", result.directories)):
+        yield ""
+        yield from _table(title, [*rows, result.total], compared)
+    yield ""
+    yield (
+        f"not examined: {result.examined.others} links, devices and so on; "
+        f"{result.examined.unread} files without verity, whose contents nobody has read"
+    )
+    for skipped in result.examined.skipped:
+        yield printable(f"not examined: {os.fsdecode(skipped.path)}: {skipped.why}")
+    yield (
+        f"{result.total.files} files, {result.total.needed} needed: "
+        f"{len(result.lost)} lost{' under ' + printable(result.sides[-1].name) if compared else ''}"
+    )
+
+
+def _table(title: str, rows: Sequence[Row], compared: bool) -> Iterator[str]:
+    heads = ["files", "verity", "signed", "listed", "needed"]
+    heads += ["ok today", "ok then", "lost"] if compared else ["ok", "lost"]
+    cells: list[tuple[str, list[str]]] = []
+    for row in rows:
+        kept = row.kept[0 if compared else 1 :]
+        numbers = (row.files, row.verity, row.signed, row.listed, row.needed, *kept, row.lost)
+        cells.append((printable(row.name), [str(one) for one in numbers]))
+    width = max(len(name) for name, _ in [(title, heads), *cells])
+    for name, shown_cells in [(title, heads), *cells]:
+        both = zip(heads, shown_cells, strict=True)
+        shown = (f"{one:>{max(len(head), 6)}}" for head, one in both)
+        yield f"{name:<{width}}  {'  '.join(shown)}"
