@@ -4,7 +4,6 @@ Most of it without the keyring: a keyring can be sealed once in a boot. What is 
 sealed one comes last.
 """
 
-import json
 import os
 import re
 import shutil
