@@ -193,6 +193,7 @@ def _load(
         OverflowError,
         x509.InvalidVersion,
         x509.DuplicateExtension,
+        x509.UnsupportedGeneralNameType,
     ) as error:
         raise VerisealError(
             "malformed-certificate", "not a valid X.509 certificate", path=path, found=error

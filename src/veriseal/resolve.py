@@ -79,7 +79,8 @@ def follow(root: str, path: str) -> Place:
         if not links:
             after_link = len(rest)
         links.append(Link(here, target))
-        if os.path.normpath(os.path.join(at, target)) == NULL:
+        # normpath leaves two slashes at the start, which POSIX allows to mean something else.
+        if os.path.normpath("/" + os.path.join(at, target).lstrip("/")) == NULL:
             # Something below it, as below any file.
             number = errno.ENOTDIR if any(rest) else 0
             return Place(NULL, 0, tuple(links), number)

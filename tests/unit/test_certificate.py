@@ -317,3 +317,24 @@ def test_hash_of_signature_is_looked_up_for_every_accepted_algorithm(
             check_issued_by(load_root(certify(key, **ROOT, algorithm=algorithm), "f"), root)
         weak = certify(key, algorithm=hashes.SHA224())
         assert refusal(weak).reason == "weak-certificate-signature"
+
+
+@pytest.mark.parametrize("oid", ["2.5.29.17", "2.5.29.30", "2.5.29.35"])
+@pytest.mark.parametrize("tag", [0xA3, 0xA5])
+def test_names_of_forms_that_nothing_understands(
+    oid: str, tag: int, certify: Certify, ec_key: Any
+) -> None:
+    """x400Address and ediPartyName, in an alternative name, a constraint, an issuer."""
+    name = bytes([tag, 2, 0x30, 0])
+    values = {
+        "2.5.29.17": b"\x30\x04" + name,
+        "2.5.29.30": b"\x30\x08\xa0\x06\x30\x04" + name,
+        "2.5.29.35": b"\x30\x09\xa1\x04" + name + b"\x82\x01\x01",
+    }
+    extra = (x509.UnrecognizedExtension(x509.ObjectIdentifier(oid), values[oid]),)
+    for options in ({}, ROOT):
+        loader = load_root if options else load
+        assert refusal(certify(ec_key, extra=extra, **options), loader).reason in (
+            "malformed-certificate",
+            "unknown-critical-extension",
+        )

@@ -207,13 +207,13 @@ def test_a_file_in_place_of_a_directory(root: str) -> None:
 
 
 @pytest.mark.parametrize("by", voa.LOAD_PATHS)
-@pytest.mark.parametrize("target", ["/dev/null", "/dev/../dev//null", "../" * 40 + "dev/null"])
+@pytest.mark.parametrize("target", ["/dev/null", "//dev/../dev//null", "../" * 40 + "dev/null"])
 def test_a_mask_counts_in_all_load_paths(root: str, by: str, target: str) -> None:
     mask = link(root, f"{by}/{PLACE}/a.pem", target)
     files = [add(root, load_path, "a.pem") for load_path in voa.LOAD_PATHS if load_path != by]
     found, ignored = find(root)
     assert found == []
-    expected = {path: (voa.MASKED, f"masked by {mask}") for path in files}
+    expected = dict.fromkeys(files, (voa.MASKED, f"masked by {mask}"))
     assert ignored == {mask: (voa.MASKED, "a mask"), **expected}
 
 
