@@ -56,7 +56,7 @@ ALLOWED = {
     "boot": "errors digest closure trusted report table journal osrelease pattern policy voa pem "
     "resolve certificate signature signers manifest trust tree kernel",
     "plan": "errors digest report osrelease policy resolve voa pem merkle pattern certificate "
-    "signature signers manifest kernel tree trust boot",
+    "signature signers manifest kernel tree trust boot audit",
     "audit": "errors digest merkle pattern certificate signature signers manifest pool kernel "
     "tree trust build",
     "unit": "errors build",

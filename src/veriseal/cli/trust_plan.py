@@ -29,7 +29,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Describe the step's arguments."""
     parser.add_argument("--root", metavar="DIR", default="/", help="the system now [/]")
     parser.add_argument(
-        "--to", metavar="DIR", help="the system whose certificates and settings would count"
+        "--to",
+        metavar="DIR",
+        help="the system, or unpacked initrd, whose certificates and settings would count",
     )
     parser.add_argument(
         "--tree", metavar="DIR", help="the tree that the next boot would enter [--to, --root]"

@@ -1,14 +1,13 @@
 """Which files of a release would lose trust, and why: by the signer, or by the digest. Pure."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from veriseal import signers
 from veriseal.digest import Digest
-from veriseal.manifest import Manifest
-from veriseal.pattern import Patterns
 from veriseal.plan import changes
+from veriseal.signers import Signed
 from veriseal.tree.listed import Listed
 from veriseal.trust.finding import ERROR, Finding
 from veriseal.trust.model import TrustSet
@@ -62,23 +61,28 @@ class Lost(NamedTuple):
         }
 
 
-def needed(manifest: Manifest, listed: Listed) -> list[bytes]:
-    """The files that must have verity and, where the kernel looks, a signature; sorted."""
-    signed = Patterns(manifest.signed)
-    return sorted(path for path in listed.digests if signed.cover(path))
+def by_signer(
+    known: signers.Signers,
+    paths: Iterable[bytes],
+    trust: TrustSet,
+    really: Mapping[bytes, Signed] | None = None,
+) -> list[Lost]:
+    """Those of ``paths`` whose signer does not count in ``trust``, a group for each signer.
 
-
-def by_signer(known: signers.Signers, paths: Iterable[bytes], trust: TrustSet) -> list[Lost]:
-    """Those of ``paths`` whose signer does not count in ``trust``, a group for each signer."""
+    ``known`` says whose signature each file is to have, ``really`` whose it has, where that could
+    be found out.
+    """
     counted = {one.certificate.fingerprint for one in trust.releases}
     groups: dict[str, list[bytes]] = {}
-    entries = {one.fingerprint: one for one in known.entries}
+    names: dict[str, str] = {}
     for path in paths:
-        groups.setdefault(known.of(path).fingerprint, []).append(path)
+        signer = (really or {}).get(path) or known.of(path)
+        if signer.fingerprint not in counted:
+            groups.setdefault(signer.fingerprint, []).append(path)
+            names[signer.fingerprint] = signer.name
     return [
-        Lost(*changes.fate(one, trust), entries[one].name, one, tuple(sorted(group)))
+        Lost(*changes.fate(one, trust), names[one], one, tuple(sorted(group)))
         for one, group in groups.items()
-        if one not in counted
     ]
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from veriseal import manifest as statement
 from veriseal import report, signers
+from veriseal.audit.expected import Expected
 from veriseal.boot import floor
 from veriseal.boot.floor import Floor
 from veriseal.boot.gather import Gathered
@@ -37,7 +38,8 @@ class Question(NamedTuple):
 
     Attributes:
         root: the system now.
-        to: a root whose settings and certificates would count, in place of ``root``.
+        to: a root whose settings and certificates would count, in place of ``root``; or the
+            directory of an unpacked initrd.
         tree: that the next boot would enter; None for ``to``, or else ``root``.
         initrd: a file: what is in it counts, in place of ``to``.
         statement: a file: the trust statement in place of the one that the settings name.
@@ -88,7 +90,7 @@ def make(question: Question) -> Plan:
     today, now = _now(question, found)
     with contextlib.ExitStack() as stack:
         target = _target(question, today, stack, found)
-        tree = question.tree or question.to or question.root
+        tree = _entered(question)
         then = None if target is None else _then(question, target, found)
         if target is None or then is None:
             none = Changes([], [], [])
@@ -110,6 +112,15 @@ def make(question: Question) -> Plan:
             _unique(found),
             steps.order(situation),
         )
+
+
+def _entered(question: Question) -> str:
+    """The tree that the next boot would enter."""
+    if question.tree is not None:
+        return question.tree
+    if question.to is not None and not side.is_initrd(question.to):
+        return question.to
+    return question.root
 
 
 def _unique(found: Sequence[Finding]) -> list[Finding]:
@@ -139,6 +150,8 @@ def _target(
         if question.initrd is not None:
             return side.without(_of_initrd(question.initrd, stack), question.drop)
         root = question.to or question.root
+        if question.to is not None and side.is_initrd(root):
+            return side.without(side.of_initrd(root), question.drop)
         target = today if question.to is None and today is not None else side.read(root)
         target = target._replace(floor=_known(question.root))
         return side.without(_raised(target, found), question.drop)
@@ -239,14 +252,15 @@ def _tree(
     except VerisealError as error:
         found.append(finding.of(error))
         return [], release, None
-    revoked = (*release.manifest.revoked, *then.trust.revoked)
-    groups = lost.by_digest(contents, revoked)
-    if target.settings.keyring == "require":
-        groups += lost.by_signer(known, lost.needed(release.manifest, contents), then.trust)
-    found += rogue.find(tree, release.manifest, contents)
-    disk = ondisk.examine(tree, release, contents, then.trust, target.settings)
-    groups += [one for one in disk.lost if one not in groups]
+    settings = target.settings
+    expected = Expected(release.manifest, contents.digests, known, release.path)
+    disk = ondisk.examine(tree, expected, then.trust, settings)
     found += disk.findings
+    found += rogue.find(tree, release.manifest, contents)
+    groups = lost.by_digest(contents, (*release.manifest.revoked, *then.trust.revoked))
+    if settings.keyring == "require":
+        needed = sorted(expected.needed(settings.verity == "all"))
+        groups += lost.by_signer(known, needed, then.trust, disk.signers)
     return groups, release, disk
 
 

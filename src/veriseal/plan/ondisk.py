@@ -5,32 +5,39 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from veriseal import manifest, signature
+from veriseal.audit import fate, files
+from veriseal.audit.expected import Expected
+from veriseal.audit.files import Known
 from veriseal.boot import gather
 from veriseal.boot.gather import Gathered
 from veriseal.errors import VerisealError
-from veriseal.plan.lost import Lost
 from veriseal.plan.side import Side
 from veriseal.policy import Policy
+from veriseal.signers import Signed
 from veriseal.tree import source
-from veriseal.tree.listed import Listed
-from veriseal.tree.source import Release
 from veriseal.trust import beside, finding, model
 from veriseal.trust.finding import ERROR, WARNING, Finding
 from veriseal.trust.model import TrustSet
+
+NOT_ENABLED = "not-enabled"
+_SHOWN = 5
+"""Paths in a message."""
+_OWN_GROUP = (fate.OK, fate.NOT_TRUSTED, fate.REVOKED)
+"""Fates that are said elsewhere, by signer and by digest."""
 
 
 class State(NamedTuple):
     """What a look at the files came to.
 
     Attributes:
-        lost: needed files that would lose trust, as they are on the disk.
-        findings: what else is wrong with them.
-        to_enable: how many needed files have no verity or no signature yet.
+        signers: whose signature a file has, by path, where the kernel shows it.
+        findings: what is wrong with needed files, besides whose signature they have.
+        to_enable: how many needed files have no verity yet.
     """
 
-    lost: list[Lost]
+    signers: dict[bytes, Signed]
     findings: list[Finding]
-    to_enable: int | None
+    to_enable: int
 
 
 def who_signed(tree: str, trust: TrustSet) -> Iterator[Finding]:
@@ -92,8 +99,54 @@ def _deployments(root: str, settings: Policy) -> list[str]:
         return []
 
 
-def examine(
-    tree: str, release: Release, contents: Listed, trust: TrustSet, settings: Policy
-) -> State:
-    """The needed files of ``tree`` as they are."""
-    return State([], [], None)
+def examine(tree: str, expected: Expected, trust: TrustSet, settings: Policy) -> State:
+    """The needed files of ``tree`` as they are. Raises OSError, VerisealError ``worker-died``."""
+    known = [Known(one.certificate, one.os) for one in trust.releases]
+    known += [
+        Known(one.certificate, one.os) for one in trust.ignored if one.certificate is not None
+    ]
+    everything = settings.verity == "all"
+    top = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        states = files.examine(top, expected, known, all_verity=everything).files
+    finally:
+        os.close(top)
+    judge = fate.Judge(trust, keyring=settings.keyring == "require")
+    needed = [one for one in states if one.needed]
+    groups: dict[str, list[bytes]] = {}
+    for one in needed:
+        kind = judge.of(one).kind
+        if kind not in _OWN_GROUP:
+            groups.setdefault(kind, []).append(one.path)
+    bare = groups.pop(fate.NO_VERITY, [])
+    found = [_said(kind, paths) for kind, paths in groups.items()]
+    if bare:
+        found.append(_bare(bare, len(needed)))
+    signed = {
+        one.path: Signed(one.os or "", one.signer, one.named or one.signer)
+        for one in needed
+        if one.signer is not None and one.known_from == files.FILE
+    }
+    return State(signed, found, len(bare))
+
+
+def _said(kind: str, paths: list[bytes]) -> Finding:
+    level = WARNING if kind == fate.UNKNOWN else ERROR
+    remedy = "See each with: veriseal audit"
+    return Finding(level, kind, f"{fate.KINDS[kind]}: {_named(paths)}", None, remedy)
+
+
+def _bare(paths: list[bytes], needed: int) -> Finding:
+    # Where no file has verity the tree is being built, or staged. Where some have, the others
+    # were forgotten, or put there since.
+    level = WARNING if len(paths) == needed else ERROR
+    text = f"without fs-verity the boot is refused: {_named(paths)}"
+    remedy = "Before the reboot: veriseal enable --release RELEASE TREE"
+    return Finding(level, NOT_ENABLED, text, None, remedy)
+
+
+def _named(paths: list[bytes]) -> str:
+    names = ", ".join(os.fsdecode(path) for path in sorted(paths)[:_SHOWN])
+    more = len(paths) - _SHOWN
+    count = f"{len(paths)} needed file{'' if len(paths) == 1 else 's'}"
+    return f"{count}: {names}" + (f" and {more} more" if more > 0 else "")

@@ -41,6 +41,11 @@ def read(root: str) -> Side:
     return Side(root, settings, osrelease.read(paths))
 
 
+def is_initrd(root: str) -> bool:
+    """Whether ``root`` is that of an initrd, not of a system."""
+    return os.path.exists(inside(root, floor.PATH))
+
+
 def of_initrd(root: str) -> Side:
     """The same of an unpacked initrd, with the floor that it carries."""
     side = read(root)
