@@ -25,8 +25,12 @@ _MOST_LOGGED = 200
 
 
 def dry_run() -> Gathered:
-    """What this system would trust in its initrd. Changes nothing. Raises VerisealError."""
-    return gather.installed(policy.load(), osrelease.read(), floor.booted())
+    """What this system would trust in its initrd, or this initrd. Changes nothing.
+
+    Raises VerisealError.
+    """
+    lowest = floor.read() if os.path.exists(INITRD_RELEASE) else floor.booted()
+    return gather.installed(policy.load(), osrelease.read(), lowest)
 
 
 def run(say: Say, warn: Say) -> dict[str, Any]:

@@ -176,7 +176,7 @@ def manifest_trust(
         floors=trust.floors,
         revoked=trust.revoked,
         judge=judge,
-        about=lambda names: signer.ignored(names, trust),
+        about=lambda names, os_name: signer.of_manifest(names, os_name, trust),
     )
 
 

@@ -30,7 +30,7 @@ COMMAND_LINE = "/proc/cmdline"
 MOST_FINDINGS = 1000
 """That the journal and the report get; a disk can be changed in more places than is of use."""
 _SHOWN = 5
-_SHOWN_LOST = 3
+_SHOWN_LOST = 2
 
 _NOBODY_ENROLLED = (
     'this kernel checks signatures, and boot.keyring = "off" enrols no key',
@@ -318,10 +318,12 @@ def _reported(found: list[findings.Finding]) -> list[dict[str, str]]:
 def _show(result: dict[str, Any], mode: str, warn: Say) -> None:
     """The first findings, for a screen on which there is no room for all."""
     lost = result.get("lost_trust", [])[:_SHOWN_LOST]
-    # Never more lines than ten with the one that says that the tree is refused.
-    for one in result["findings"][:_SHOWN]:
+    found = result["findings"]
+    # With what systemd adds the screen has no more than ten lines.
+    shown = found[: _SHOWN - len(lost)]
+    for one in shown:
         warn(_said_text(mode, f"{one['kind']}: {one['path']}: {one['problem']}"))
-    if (more := len(result["findings"]) - _SHOWN) > 0:
+    if (more := len(found) - len(shown)) > 0:
         warn(_said_text(mode, f"and {more} more"))
     for line in lost:
         warn(_said_text(mode, line))

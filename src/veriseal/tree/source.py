@@ -22,6 +22,7 @@ from veriseal.kernel import files
 from veriseal.manifest import Attached, Manifest, Signature
 
 _SUFFIX = ".sig"
+_LONGEST_NAME = 64
 
 
 Names = Callable[[Certificate], bool]
@@ -40,8 +41,9 @@ class Trust(NamedTuple):
         revoked: digests that no manifest or image may have.
         judge: what is wrong with the dates of a certificate for a manifest that was created then
             (seconds since 1970), a clause; None if nothing is that matters.
-        about: what is with a certificate that is known and does not count, a clause, and the
-            remedy; None if it is not known.
+        about: what is with the certificate that signed a manifest and does not count, a clause,
+            and the remedy; its second argument is the release that the manifest says it is of,
+            for the messages alone. None if there is nothing to say.
     """
 
     signers: Sequence[tuple[str | None, Certificate]]
@@ -51,7 +53,7 @@ class Trust(NamedTuple):
     floors: Mapping[str, int] = {}
     revoked: Sequence[Digest] = ()
     judge: Callable[[Certificate, int], str | None] = lambda _certificate, _created: None
-    about: Callable[[Names], tuple[str, str] | None] = lambda _names: None
+    about: Callable[[Names, str], tuple[str, str] | None] = lambda _names, _os_name: None
 
     def vouches(self, signer: Certificate, os_name: str) -> bool:
         """Whether ``signer`` may sign for the release ``os_name``."""
@@ -117,7 +119,7 @@ def load(directory: int, shown: str, trust: Trust) -> Release:
     try:
         signed, ignored = statement.check_signatures(data, ders, certificates, trust.needed, path)
     except VerisealError as error:
-        raise _explained(error, ders, trust) from None
+        raise _explained(error, ders, data, trust) from None
     manifest = statement.parse(data, path)
     statement.check_os(manifest, trust.os_names, path)
     counted = [one for one in signed if trust.vouches(one.signer, manifest.os)]
@@ -183,20 +185,25 @@ def _require_not_revoked(digests: tuple[Digest | None, ...], trust: Trust, path:
             )
 
 
-def _explained(error: VerisealError, ders: Mapping[str, bytes], trust: Trust) -> VerisealError:
+def _explained(
+    error: VerisealError, ders: Mapping[str, bytes], data: bytes, trust: Trust
+) -> VerisealError:
     """``error``, with what is known of the certificates whose signatures do not count."""
+    os_name = _says(data)
     clauses, remedy = [], error.remedy
     for name, der in ders.items():
         try:
             info = signature.inspect(der, name)
         except VerisealError:
             continue
-        about = trust.about(info.names)
+        about = trust.about(info.names, os_name)
         if about is not None:
             clauses.append(f"{info.signer}: {about[0]}")
             remedy = about[1]
     if not clauses:
         return error
+    if os_name:
+        clauses.append(f"of itself it says that it is of release {os_name}")
     return VerisealError(
         error.reason,
         error.problem,
@@ -205,6 +212,18 @@ def _explained(error: VerisealError, ders: Mapping[str, bytes], trust: Trust) ->
         found="; ".join(clauses),
         remedy=remedy,
     )
+
+
+def _says(data: bytes) -> str:
+    """The release that a manifest without a good signature claims to be of, to help who reads.
+
+    Nothing is decided by it. Empty if it has no such name.
+    """
+    try:
+        claimed = statement.parse(data, "").os
+    except VerisealError:
+        return ""
+    return claimed if voa.is_os_name(claimed) and len(claimed) <= _LONGEST_NAME else ""
 
 
 def _signatures(directory: int, shown: str) -> dict[str, bytes]:

@@ -37,8 +37,19 @@ def ignored(names: Names, trust: TrustSet) -> tuple[str, str] | None:
     for one in trust.ignored:
         if one.certificate is not None and names(one.certificate):
             remedy = _REMEDIES.get(one.reason, "Put that in order and rebuild the initrd")
-            return f"its certificate {one.path} does not count: {one.why}", remedy
+            named = f"its certificate {one.path} ({one.certificate.subject})"
+            return f"{named} does not count: {one.why}", remedy
     return None
+
+
+def of_manifest(names: Names, os_name: str, trust: TrustSet) -> tuple[str, str] | None:
+    """As `ignored`, of a signer that may as well be nowhere; None if it counts.
+
+    ``os_name`` is the release that the manifest says it is of, which nobody has verified.
+    """
+    if any(names(one.certificate) for one in trust.releases):
+        return None
+    return ignored(names, trust) or _nowhere(os_name)
 
 
 def of_fingerprint(fingerprint: str, os_name: str, trust: TrustSet) -> tuple[str, str]:
@@ -55,8 +66,13 @@ def of_fingerprint(fingerprint: str, os_name: str, trust: TrustSet) -> tuple[str
             "its certificate counts, so what is here has another signature",
             "Somebody else may have put it there: install the file again",
         )
+    return _nowhere(os_name)
+
+
+def _nowhere(os_name: str) -> tuple[str, str]:
     where = f"/usr/share/voa/{os_name or 'OS'}/image/default/x509"
     return (
         "its certificate is not in the initrd",
-        f"Put it into {where} and rebuild the initrd, or install files that another key signed",
+        f"Put it into {where}, see that its release is in the window (trust.previous, trust.next) "
+        "and rebuild the initrd; or install files that another key has signed",
     )
