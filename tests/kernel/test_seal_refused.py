@@ -136,7 +136,9 @@ def test_two_certificates_with_the_same_key_identifier(initrd: str, cli: Cli) ->
     assert f"{initrd}/b.pem" in message
 
 
-def test_a_link_to_a_certificate_elsewhere_does_not_count(initrd: str, rsa: Signer, cli: Cli) -> None:
+def test_a_link_to_a_certificate_elsewhere_does_not_count(
+    initrd: str, rsa: Signer, cli: Cli
+) -> None:
     os.symlink(rsa.cert_path, f"{initrd}/release.pem")
     assert f"a link to {rsa.cert_path}" in refused(cli, "no-certificates")
 
