@@ -235,24 +235,31 @@ def _say_ignored(trust: TrustSet, differences: Changes, found: list[Finding]) ->
 def _tree(
     tree: str, target: Side, then: Gathered, found: list[Finding]
 ) -> tuple[list[Lost], source.Release | None, ondisk.State | None]:
-    """The manifest of ``tree``, and its files, as the next boot would see them."""
-    if target.settings.root == "composefs":
+    """The manifest of ``tree``, if the next boot takes it, and its files.
+
+    Also where it does not the files are told from it: more may be wrong than the manifest.
+    """
+    settings = target.settings
+    if settings.root == "composefs":
         found += ondisk.images(tree, target, then)
         return [], None, None
+    accepted = None
     try:
-        release = side.release(tree, target, then)
+        release = accepted = side.release(tree, target, then)
     except VerisealError as error:
         found.append(finding.of(error))
         found += ondisk.who_signed(tree, then.trust)
-        return [], None, None
+        try:
+            release = side.unverified(tree)
+        except VerisealError:
+            return [], None, None
     try:
         contents = listed.read(release)
         path = os.path.join(os.path.dirname(release.path), signers.NAME)
         known = signers.parse(release.signers, path)
     except VerisealError as error:
         found.append(finding.of(error))
-        return [], release, None
-    settings = target.settings
+        return [], None, None
     expected = Expected(release.manifest, contents.digests, known, release.path)
     disk = ondisk.examine(tree, expected, then.trust, settings)
     found += disk.findings
@@ -261,7 +268,7 @@ def _tree(
     if settings.keyring == "require":
         needed = sorted(expected.needed(settings.verity == "all"))
         groups += lost.by_signer(known, needed, then.trust, disk.signers)
-    return groups, release, disk
+    return groups, accepted, disk
 
 
 def _say_stale(question: Question, trust: TrustSet, found: list[Finding]) -> None:

@@ -12,7 +12,7 @@ from veriseal import manifest as statement
 from veriseal import merkle, pem, resolve, voa
 from veriseal.manifest import Manifest
 from veriseal.pattern import EXCLUSIVE
-from veriseal.tree.listed import Directory, Listed
+from veriseal.tree.listed import Listed
 from veriseal.trust.finding import ERROR, WARNING, Finding
 
 ROGUE = "rogue-certificate"
@@ -29,11 +29,7 @@ def find(tree: str, manifest: Manifest, listed: Listed) -> list[Finding]:
         name = os.fsencode(path)
         refused = rules.kind(name) == EXCLUSIVE
         shown = resolve.real(tree, path)
-        known = any(
-            entry.path == name
-            for entry in (one.entries if (one := _parent(listed, name)) is not None else ())
-        )
-        if not known:
+        if name not in _names(listed, name):
             text = "it is not part of the release" + (
                 ", in a place where nothing else may be: the boot would be refused"
                 if refused
@@ -50,8 +46,10 @@ def find(tree: str, manifest: Manifest, listed: Listed) -> list[Finding]:
     return found
 
 
-def _parent(listed: Listed, path: bytes) -> Directory | None:
-    return listed.directories.get(path.rpartition(b"/")[0] or b"/")
+def _names(listed: Listed, path: bytes) -> set[bytes]:
+    """The paths that are listed in the directory of ``path``."""
+    parent = listed.directories.get(path.rpartition(b"/")[0] or b"/")
+    return set() if parent is None else {entry.path for entry in parent.entries}
 
 
 def _files(tree: str) -> Iterator[tuple[str, os.stat_result]]:

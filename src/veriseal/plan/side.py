@@ -3,12 +3,14 @@
 Settings, os-release and floor of the root itself count, as they would once it is booted.
 """
 
+import contextlib
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from veriseal import manifest, osrelease, policy, resolve, voa
+from veriseal.audit import expected
 from veriseal.boot import floor, gather
 from veriseal.boot.floor import Floor
 from veriseal.boot.gather import Gathered
@@ -119,14 +121,28 @@ def gathered(side: Side, statement: str | None = None) -> Gathered:
 
 def release(tree: str, side: Side, trusted: Gathered) -> source.Release:
     """The release in ``tree``, if a boot with ``side`` takes its manifest. Raises VerisealError."""
-    shown = os.path.join(tree, manifest.DIRECTORY)
     trust = gather.manifest_trust(trusted, side.settings, side.os_release, side.floor.version)
+    with _directory(tree) as (directory, shown):
+        return source.load(directory, shown, trust)
+
+
+def unverified(tree: str) -> source.Release:
+    """The release that ``tree`` says it is, whoever signed its manifest. Raises VerisealError."""
+    with _directory(tree) as (directory, shown):
+        anyone = source.Trust([], 0, [expected.of(directory, shown).manifest.os], 0)
+        return source.load(directory, shown, anyone)
+
+
+@contextlib.contextmanager
+def _directory(tree: str) -> Iterator[tuple[int, str]]:
+    """The manifest directory of ``tree``, open, and its name."""
+    shown = os.path.join(tree, manifest.DIRECTORY)
     top = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         directory = source.open_directory(top, manifest.DIRECTORY, shown)
     finally:
         os.close(top)
     try:
-        return source.load(directory, shown, trust)
+        yield directory, shown
     finally:
         os.close(directory)

@@ -1,0 +1,460 @@
+"""veriseal trust plan: what a change would do, and each wrong turn by its own reason."""
+
+import datetime
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from veriseal.boot import floor
+from veriseal.cli.main import main
+from veriseal.digest import Digest
+
+from .systems import START, Signer, System
+
+pytestmark = pytest.mark.unit
+
+Cli = Callable[..., tuple[int, bytes, str]]
+TOOL, LIBRARY = "/usr/bin/tool", "/usr/lib/library.so"
+MANIFEST = "usr/lib/veriseal/manifest"
+PAST = START - datetime.timedelta(days=3650)
+
+
+class Vendor(NamedTuple):
+    """An authority, and the releases that it vouches for."""
+
+    root: Signer
+    old: Signer
+    new: Signer
+
+
+@pytest.fixture(scope="module")
+def vendor() -> Vendor:
+    root = Signer("Root", ca=True)
+    return Vendor(root, Signer("Thirteen", by=root), Signer("Fourteen", by=root))
+
+
+def make_system(top: Path, vendor: Vendor, window: str = "") -> System:
+    """Version 13 with two files, its certificate and its anchor."""
+    system = System(top)
+    system.anchor(vendor.root)
+    system.certificate(vendor.old, "13.pem")
+    system.put(TOOL, "tool")
+    system.put(LIBRARY, "library")
+    system.settings(f"[trust]\n{window}\n")
+    return system
+
+
+def upgrade(system: System) -> None:
+    """The tree becomes one of version 14."""
+    system.put("usr/lib/os-release", "ID=debian\nVERSION_ID=14\n")
+
+
+def build(system: System, signer: Signer, scratch: Path, *options: str, os_name: str = "debian:13",
+          version: int = 1) -> Path:  # fmt: skip
+    """Sign the tree, and install its manifest. Returns the release."""
+    shutil.rmtree(system.top / MANIFEST, ignore_errors=True)
+    out = scratch / f"release-{os_name}-{version}"
+    shutil.rmtree(out, ignore_errors=True)
+    scratch.mkdir(exist_ok=True)
+    arguments = ["build", str(system.top), f"--os={os_name}", f"--version={version}",
+                 *signer.options(scratch), *options, f"--out={out}"]  # fmt: skip
+    assert main(arguments) == 0
+    (system.top / MANIFEST).mkdir(parents=True)
+    for one in out.iterdir():
+        if one.is_file():
+            shutil.copy(one, system.top / MANIFEST)
+    return out
+
+
+class World:
+    """A running system, others beside it, and questions about them."""
+
+    def __init__(self, top: Path, vendor: Vendor, cli: Cli) -> None:
+        self.top = top
+        self.vendor = vendor
+        self.cli = cli
+        self.now = make_system(top / "now", vendor)
+        self.release = build(self.now, vendor.old, top / "scratch")
+
+    def copy(self, name: str, of: System | None = None) -> System:
+        shutil.copytree((of or self.now).top, self.top / name, symlinks=True)
+        copied = System.__new__(System)
+        copied.top = self.top / name
+        return copied
+
+    def initrd(self, name: str = "initrd", of: System | None = None, version: int = 1,
+               statement: int = 0) -> System:  # fmt: skip
+        """Unpacked: the certificates, settings and os-release of a system, and a floor."""
+        source = (of or self.now).top
+        made = System.__new__(System)
+        made.top = self.top / name
+        for one in ("etc/voa", "usr/share/voa", "usr/local/share/voa", "etc/veriseal"):
+            if (source / one).exists():
+                shutil.copytree(source / one, made.top / one, symlinks=True)
+        made.put("usr/lib/veriseal/os-release", (source / "usr/lib/os-release").read_bytes())
+        made.put(floor.PATH, floor.serialize(floor.Floor(version, 0, statement)))
+        return made
+
+    def ask(self, *arguments: str) -> tuple[int, Any]:
+        command = ("trust", "plan", "--root", str(self.now.top), "--json", *arguments)
+        status, out, err = self.cli(*command)
+        assert out, err
+        document = json.loads(out)
+        errors = [one for one in document["findings"] if one["level"] == "error"]
+        assert status == (1 if errors else 0)
+        assert document["refused"] == bool(errors)
+        return status, document
+
+    def refusal(self, *arguments: str) -> dict[str, dict[str, Any]]:
+        """The errors by name; there is one at least."""
+        status, document = self.ask(*arguments)
+        assert status == 1
+        return {one["name"]: one for one in document["findings"] if one["level"] == "error"}
+
+    def digest(self, path: str) -> str:
+        status, out, _err = self.cli("digest", f"{self.now.top}{path}")
+        assert status == 0
+        return str(Digest.parse(out.decode().split()[0]))
+
+
+@pytest.fixture
+def world(tmp_path: Path, vendor: Vendor, cli: Cli) -> World:
+    return World(tmp_path, vendor, cli)
+
+
+def names(document: Any) -> list[str]:
+    return [one["name"] for one in document["findings"]]
+
+
+# What is all right
+
+
+def test_nothing_changes(world: World) -> None:
+    status, document = world.ask()
+    assert status == 0
+    assert [one["subject"] for one in document["certificates"]["staying"]] == ["CN=Thirteen"]
+    assert (document["certificates"]["in"], document["certificates"]["out"]) == ([], [])
+    assert (document["manifest"]["os"], document["manifest"]["version"]) == ("debian:13", 1)
+    assert document["lost"] == []
+    assert names(document) == ["not-enabled"]  # no file here has verity: this is no ext4
+    assert document["steps"] == []
+
+
+def test_an_initrd_that_fits(world: World) -> None:
+    status, document = world.ask("--to", str(world.initrd().top))
+    assert (status, names(document)) == (0, ["not-enabled"])
+
+
+def test_text(world: World) -> None:
+    arguments = ("trust", "plan", "--root", str(world.now.top), "--revoke-digest",
+                 world.digest(TOOL))  # fmt: skip
+    status, out, _err = world.cli(*arguments)
+    text = out.decode()
+    assert status == 1
+    assert "  staying  debian:13 (current): CN=Thirteen" in text
+    assert "manifest   debian:13 version 1: accepted" in text
+    assert "files that lose trust" in text
+    assert f"error: revoked-digest: {world.digest(TOOL)} is revoked: 1 needed file: {TOOL}" in text
+    assert "  1. Build a release in which another key signs" in text
+    assert text.endswith("would be refused: see the errors above\n")
+
+
+def staged(world: World) -> System:
+    """The tree of version 14, with what 13 had signed of it kept."""
+    tree = world.copy("next")
+    upgrade(tree)
+    tree.certificate(world.vendor.new, "14.pem", os_name="debian:14")
+    tree.settings('[trust]\nprevious = ["debian:13"]\n')
+    old = world.vendor.old.options(world.top / "scratch")[1].removeprefix("--cert=")
+    build(tree, world.vendor.new, world.top / "scratch", f"--keep={world.release}",
+          f"--keep-cert={old}", os_name="debian:14", version=2)  # fmt: skip
+    return tree
+
+
+def test_an_upgrade_says_the_safe_order(world: World) -> None:
+    tree = staged(world)
+    status, document = world.ask("--to", str(tree.top))
+    assert status == 0
+    changes = document["certificates"]
+    assert [one["subject"] for one in changes["in"]] == ["CN=Fourteen"]
+    assert [one["subject"] for one in changes["staying"]] == ["CN=Thirteen"]
+    texts = [one["text"] for one in document["steps"]]
+    assert [text.split()[0] for text in texts] == [
+        "Announce", "Make", "Reboot:", "Stage", "Make", "Check,",
+    ]  # fmt: skip
+    announce = document["steps"][0]
+    assert "debian:14 in trust.next" in announce["text"]
+    assert announce["commands"] == [
+        "install -D -m 644 -t /etc/voa/debian:14/image/default/x509 "
+        f"{tree.top}/usr/share/voa/debian:14/image/default/x509/14.pem"
+    ]
+    assert document["steps"][4]["commands"] == [f"chroot {tree.top} dracut --force"]
+
+
+def test_a_key_that_was_announced_needs_no_boot_before(world: World) -> None:
+    tree = staged(world)
+    world.now.certificate(world.vendor.new, "14.pem", os_name="debian:14")
+    world.now.settings('[trust]\nnext = ["debian:14"]\n')
+    build(world.now, world.vendor.old, world.top / "scratch", version=1)
+    _status, document = world.ask("--to", str(tree.top))
+    assert [one["text"].split()[0] for one in document["steps"]] == ["Stage", "Make", "Check,"]
+
+
+def test_what_nobody_needs_any_more_can_be_dropped(world: World) -> None:
+    tree = staged(world)
+    build(tree, world.vendor.new, world.top / "scratch", os_name="debian:14", version=3)
+    _status, document = world.ask("--to", str(tree.top))
+    assert document["steps"][-1]["commands"] == ["veriseal trust plan --drop debian:13"]
+    assert world.ask("--to", str(tree.top), "--drop", "debian:13")[0] == 0
+
+
+# Each wrong turn
+
+
+def test_dropping_a_release_that_still_signs(world: World) -> None:
+    tree = staged(world)
+    found = world.refusal("--to", str(tree.top), "--drop", "debian:13")
+    assert list(found) == ["outside-window"]
+    problem = found["outside-window"]["problem"]
+    assert problem.startswith("CN=Thirteen (debian:13) signed what would lose trust")
+    assert TOOL in problem
+    _status, document = world.ask("--to", str(tree.top), "--drop", "debian:13")
+    (lost,) = document["lost"]
+    assert TOOL in lost["paths"]
+    assert lost["fingerprint"] == world.vendor.old.fingerprint
+    (gone,) = document["certificates"]["out"]
+    assert (gone["subject"], gone["reason"]) == ("CN=Thirteen", "outside-window")
+    texts = [one["text"] for one in document["steps"]]
+    assert any(text.startswith("Build a release in which another key signs") for text in texts)
+
+
+def test_an_initrd_without_the_next_certificate(world: World) -> None:
+    tree = staged(world)
+    initrd = world.initrd(of=tree)
+    initrd.remove("usr/share/voa/debian:14/image/default/x509/14.pem")
+    found = world.refusal("--to", str(initrd.top), "--tree", str(tree.top))
+    assert "manifest-not-signed" in found
+
+
+def test_an_initrd_without_the_certificate_of_some_files(world: World) -> None:
+    tree = staged(world)
+    initrd = world.initrd(of=tree)
+    initrd.remove("usr/share/voa/debian:13/image/default/x509/13.pem")
+    found = world.refusal("--to", str(initrd.top), "--tree", str(tree.top))
+    assert list(found) == ["missing-certificate"]
+    assert "CN=Thirteen (debian:13)" in found["missing-certificate"]["problem"]
+
+
+def with_statement(world: World, *options: str, fallback: str = "refuse") -> Path:
+    """Settings that want a statement, and one that does nothing but what ``options`` say."""
+    world.now.settings(
+        f'[trust]\nstatement = "/usr/lib/veriseal/trust.json"\nwithout_statement = "{fallback}"\n'
+    )
+    scratch = world.top / "scratch"
+    build(world.now, world.vendor.old, scratch)
+    old = world.vendor.old.options(scratch)[1].removeprefix("--cert=")
+    out = world.top / "trust.json"
+    arguments = ("trust", "statement", "--os=debian", f"--release=debian:13={old}",
+                 *world.vendor.root.options(scratch), f"--out={out}", *options)  # fmt: skip
+    assert world.cli(*arguments)[0] == 0
+    return out
+
+
+def test_a_statement_that_fits(world: World) -> None:
+    out = with_statement(world, "--version=5")
+    initrd = world.initrd(statement=5)
+    status, document = world.ask("--to", str(initrd.top), "--statement", str(out))
+    assert status == 0, document
+
+
+def test_a_rolled_back_statement(world: World) -> None:
+    out = with_statement(world, "--version=4")
+    initrd = world.initrd(statement=5)
+    found = world.refusal("--to", str(initrd.top), "--statement", str(out))
+    assert list(found) == ["statement-rolled-back"]
+    assert "version 4" in found["statement-rolled-back"]["problem"]
+
+
+def test_a_rolled_back_statement_where_the_built_in_set_counts_then(world: World) -> None:
+    out = with_statement(world, "--version=4", fallback="built-in")
+    initrd = world.initrd(statement=5)
+    status, document = world.ask("--to", str(initrd.top), "--statement", str(out))
+    assert status == 0
+    (one,) = [one for one in document["findings"] if one["name"] == "statement-not-used"]
+    assert "older than one this machine has known" in one["problem"]
+
+
+def test_a_statement_that_revokes(world: World) -> None:
+    digest = world.digest(LIBRARY)
+    out = with_statement(world, "--version=5", f"--revoke-digest={digest}")
+    found = world.refusal("--to", str(world.initrd().top), "--statement", str(out))
+    assert list(found) == ["revoked-digest"]
+    assert LIBRARY in found["revoked-digest"]["problem"]
+
+
+def test_a_rolled_back_manifest(world: World) -> None:
+    found = world.refusal("--to", str(world.initrd(version=2).top))
+    assert list(found) == ["rolled-back"]
+
+
+def test_a_manifest_older_than_that_of_the_system_whose_initrd_would_start_it(world: World) -> None:
+    tree = world.copy("old")
+    build(world.now, world.vendor.old, world.top / "scratch", version=7)
+    assert "rolled-back" in world.refusal("--tree", str(tree.top))
+
+
+def test_a_masked_certificate(world: World) -> None:
+    initrd = world.initrd()
+    mask = initrd.mask("13.pem")
+    found = world.refusal("--to", str(initrd.top))
+    assert "no-certificates" in found
+    assert f"masked by {mask}" in found["no-certificates"]["problem"]
+
+
+def test_a_masked_certificate_beside_another(world: World) -> None:
+    world.now.certificate(Signer("Other", by=world.vendor.root), "other.pem")
+    build(world.now, world.vendor.old, world.top / "scratch")
+    initrd = world.initrd()
+    mask = initrd.mask("13.pem")
+    found = world.refusal("--to", str(initrd.top))
+    assert set(found) == {"manifest-not-signed", "masked"}
+    assert f"masked by {mask}" in found["masked"]["problem"]
+    assert "CN=Thirteen" in found["masked"]["problem"]
+
+
+@pytest.mark.parametrize("path", [TOOL, LIBRARY])
+def test_a_revoked_digest(world: World, path: str) -> None:
+    found = world.refusal("--revoke-digest", world.digest(path))
+    assert list(found) == ["revoked-digest"]
+    assert path in found["revoked-digest"]["problem"]
+
+
+def test_a_revoked_key(world: World) -> None:
+    tree = staged(world)
+    found = world.refusal("--to", str(tree.top), "--revoke-cert", world.vendor.old.fingerprint)
+    assert list(found) == ["revoked"]
+    assert TOOL in found["revoked"]["problem"]
+
+
+def test_a_revoked_anchor_takes_its_releases_along(world: World) -> None:
+    path = str(world.now.top / "usr/share/voa/debian/trust-anchor-image/default/x509/root.pem")
+    assert "no-certificates" in world.refusal("--revoke-cert", path)
+
+
+@pytest.mark.parametrize("load_path", ["etc/voa", "usr/local/share/voa", "usr/share/voa"])
+def test_a_rogue_certificate_on_the_disk(world: World, load_path: str) -> None:
+    rogue = world.now.certificate(Signer("Rogue"), "rogue.pem", load_path=load_path)
+    _status, document = world.ask()
+    said = {one["name"]: one for one in document["findings"] if one.get("path") == rogue}
+    assert set(said) == {"rogue-certificate", "not-vouched"}
+    assert said["rogue-certificate"]["level"] == "error"
+    assert "Rogue" in said["not-vouched"]["problem"]
+
+
+def test_a_rogue_certificate_below_run_is_said(world: World) -> None:
+    rogue = world.now.certificate(Signer("Rogue"), "rogue.pem", load_path="run/voa")
+    status, document = world.ask()
+    assert status == 0
+    assert ("rogue-certificate", rogue) in [
+        (one["name"], one.get("path")) for one in document["findings"]
+    ]
+
+
+def test_a_certificate_of_the_release_that_was_replaced(world: World) -> None:
+    initrd = world.initrd()
+    path = world.now.certificate(Signer("Rogue", by=world.vendor.root), "13.pem")
+    found = world.refusal("--to", str(initrd.top))
+    assert found["changed-certificate"]["path"] == path
+
+
+def test_another_vendors_anchor(world: World) -> None:
+    stranger = Signer("Stranger", ca=True)
+    initrd = world.initrd()
+    initrd.certificate(Signer("Theirs", by=stranger), "theirs.pem")
+    initrd.anchor(stranger, "stranger.pem", os_name="fedora")
+    status, document = world.ask("--to", str(initrd.top))
+    assert (status, "not-vouched" in names(document)) == (0, True)
+    initrd.remove("usr/share/voa/debian/trust-anchor-image/default/x509/root.pem")
+    initrd.anchor(stranger, "root.pem")
+    found = world.refusal("--to", str(initrd.top))
+    assert {"manifest-not-signed", "not-vouched"} <= set(found)
+
+
+def test_two_certificates_with_one_serial_number_and_key_identifier(world: World) -> None:
+    initrd = world.initrd()
+    for name in "ab":
+        one = Signer("Twin", by=world.vendor.root, serial=99, skid=b"twin")
+        initrd.certificate(one, f"{name}.pem")
+    assert list(world.refusal("--to", str(initrd.top))) == ["certificate-collision"]
+
+
+@pytest.mark.parametrize("dates", ["ignore", "warn", "enforce"])
+def test_an_expired_certificate(tmp_path: Path, cli: Cli, vendor: Vendor, dates: str) -> None:
+    end = START - datetime.timedelta(days=1)
+    old = Signer("Old", by=vendor.root, start=PAST, end=end)
+    world = World(tmp_path, vendor._replace(old=old), cli)
+    world.now.settings(f'[trust]\ndates = "{dates}"\n')
+    build(world.now, old, world.top / "scratch")
+    if dates == "enforce":
+        found = world.refusal()
+        assert "expired on 2025-12-31" in found["no-certificates"]["problem"]
+        other = Signer("Fresh", by=vendor.root)
+        world.now.certificate(other, "fresh.pem")
+        found = world.refusal()
+        assert {"manifest-not-signed", "expired"} <= set(found)
+        return
+    status, document = world.ask()
+    assert status == 0
+    assert ("expired" in names(document)) == (dates == "warn")
+
+
+# Questions that cannot be asked, and initrds that cannot be read
+
+
+def test_the_own_release_cannot_be_dropped(world: World, cli: Cli) -> None:
+    status, _out, err = cli("trust", "plan", "--root", str(world.now.top), "--drop", "debian:13")
+    assert (status, "own release cannot be dropped" in err) == (1, True)
+
+
+def test_what_is_not_in_the_window_cannot_be_dropped(world: World, cli: Cli) -> None:
+    status, _out, err = cli("trust", "plan", "--root", str(world.now.top), "--drop", "debian:99")
+    assert (status, "debian:99" in err) == (1, True)
+
+
+def test_a_statement_that_nobody_wants(world: World) -> None:
+    assert list(world.refusal("--statement", "/nonexistent")) == ["no-statement-wanted"]
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [(None, "no-initrd"), ("directory", "no-initrd"), ("writable", "untrusted-initrd")],
+)
+def test_what_is_no_initrd(world: World, make: str | None, reason: str, as_root: None) -> None:
+    path = world.top / "initrd.img"
+    if make == "directory":
+        path.mkdir()
+    elif make == "writable":
+        path.touch()
+        path.chmod(0o666)
+    assert list(world.refusal("--initrd", str(path))) == [reason]
+
+
+def test_without_the_program_that_unpacks(
+    world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = world.top / "initrd.img"
+    path.touch(mode=0o600)
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    found = world.refusal("--initrd", str(path))
+    assert list(found) == ["no-lsinitrd"]
+    assert "Install dracut" in found["no-lsinitrd"]["remedy"]
+
+
+@pytest.fixture
+def as_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only root is refused is refused to whoever runs the tests."""
+    monkeypatch.setattr("os.geteuid", lambda: 0)
