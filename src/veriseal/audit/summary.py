@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from veriseal.audit import fate
 from veriseal.audit.fate import Fate, Judge
-from veriseal.audit.files import Examined, FileState
+from veriseal.audit.files import MANIFEST, Examined, FileState
 from veriseal.errors import VerisealError, printable
 from veriseal.trust.model import TrustSet
 
@@ -185,6 +185,12 @@ def make(
     releases = sorted(_rows(both, by_release=True), key=lambda row: (-row.files, row.name))
     directories = sorted(_rows(both, by_release=False), key=lambda row: row.name)
     total = _row("all", both)
+    promised = sum(
+        one.known_from == MANIFEST and one.verity is True and one.needed for one in examined.files
+    )
+    if promised:
+        text = f"{promised} needed files: the kernel does not show their signatures, so nobody has "
+        notes = [*notes, text + "verified them; their signer is the one that the manifest names."]
     return Summary(
         tree, about, sides, problems, notes, findings, releases, directories, total, examined, fates
     )
