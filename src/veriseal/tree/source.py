@@ -38,7 +38,7 @@ class Trust(NamedTuple):
         os_names: the VOA names of the system.
         floor: the lowest version.
         floors: the lowest version besides, by VOA name.
-        revoked: digests that no manifest or image may have.
+        revoked: digests that no file, manifest or image may have.
         judge: what is wrong with the dates of a certificate for a manifest that was created then
             (seconds since 1970), a clause; None if nothing is that matters.
         about: what is with the certificate that signed a manifest and does not count, a clause,
@@ -70,7 +70,7 @@ class Release(NamedTuple):
     """A manifest that passed, with its tree list.
 
     Attributes:
-        manifest: what it says.
+        manifest: what it says; also revoked is what the trust revokes besides.
         tree_list: composefs-dump(5), whole; empty for an image.
         closures: what its programs need, not parsed yet; empty for an image.
         signers: whose signatures its files have, not parsed yet; empty for an image.
@@ -132,6 +132,8 @@ def load(directory: int, shown: str, trust: Trust) -> Release:
     signed_by = _attached(directory, signers.NAME, manifest.signers, shown)
     digest = merkle.data_digest(data, statement.PARAMETERS)
     _require_not_revoked((digest, manifest.image), trust, path)
+    revoked = tuple(dict.fromkeys((*manifest.revoked, *trust.revoked)))
+    manifest = manifest._replace(revoked=revoked)
     return Release(manifest, tree_list, closures, signed_by, digest, counted, ignored, path)
 
 
