@@ -388,6 +388,14 @@ def test_one_anchor_in_several_files(system: System) -> None:
     ]
 
 
+def test_one_anchor_of_two_releases(system: System) -> None:
+    data = system.authority("root")
+    for version in ("43", "44"):
+        system.put(data, f"fedora:{version}", "root", SHARE, ANCHOR)
+        system.put(system.release(f"r{version}"), f"fedora:{version}", "release")
+    assert names(system.load()) == ["r43", "r44"]
+
+
 def test_an_intermediate_vouches_and_is_not_enrolled(system: System) -> None:
     system.anchor()
     middle = system.put(system.authority("middle", "root"), "fedora", "middle")

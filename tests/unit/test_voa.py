@@ -338,6 +338,13 @@ def test_two_links_to_each_other(root: str) -> None:
     assert {one for one, (reason, _) in ignored.items() if reason == voa.UNUSABLE} == {path, other}
 
 
+def test_a_link_up_and_down_again(root: str) -> None:
+    add(root, SHARE, "a.pem", "keys")
+    link(root, f"{ETC}/keys/a.pem", f"{SHARE}/keys/a.pem")
+    path = link(root, f"{SHARE}/{PLACE}/a.pem", f"{ETC}/keys/a.pem")
+    assert "higher priority" in why(root, path)
+
+
 def test_an_absolute_link_never_leaves_the_root(root: str, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     system = str(tmp_path / "system")
