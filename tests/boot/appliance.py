@@ -253,12 +253,22 @@ def dracut(tree: Path, kernel: root.Kernel, name: str, part: Path, options: list
 
 
 def _without_certificates(initrd: Path, bare: Path, top: Path) -> None:
-    top.mkdir()
-    command(["sh", "-euc", f"zstd -dqc '{initrd}' | (cd '{top}' && cpio --quiet -idm)"])
+    unpack(initrd, top)
     for directory in LOAD_PATHS:
         remove(top / directory.lstrip("/"))
+    pack(top, bare)
+
+
+def unpack(initrd: Path, top: Path) -> None:
+    """Unpack one of dracut's initrds into a new directory."""
+    top.mkdir()
+    command(["sh", "-euc", f"zstd -dqc '{initrd}' | (cd '{top}' && cpio --quiet -idm)"])
+
+
+def pack(top: Path, initrd: Path) -> None:
+    """Make an initrd of a directory, as dracut does."""
     archive = f"find . -print0 | cpio --quiet -0 -o -H newc | {COMPRESS} -c"
-    command(["sh", "-euc", f"cd '{top}' && {archive} >'{bare}'"])
+    command(["sh", "-euc", f"cd '{top}' && {archive} >'{initrd}'"])
 
 
 def provision(image: Path, script: str) -> None:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.boot import appliance, attacks, booting, building, scenarios, sequence
+from tests.boot import appliance, attacks, booting, building, releases, scenarios, sequence
 from tests.boot.inside import groups
 from tests.boot.result import Result
 from tests.guest.store import BUILD, REPO, GuestError, say
@@ -43,6 +43,7 @@ def main() -> int:
 
 def _results() -> Iterator[Result]:
     built = appliance.build()
+    releases.build(built)
     say("building small trees")
     print(f"  {'attack':<{_NAME}} {'by':<2} {'expected':<{_EXPECTED}} seen")
     for tree in building.TREES:

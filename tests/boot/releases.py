@@ -2,7 +2,7 @@
 
 A machine has the first; what the others bring lies on its disk, built but not enabled. Each release
 has an initrd of its own: the first is dracut's, and the others are what `veriseal boot install`
-gives the initrd, laid over one that has no certificate.
+gives the initrd, put into one that has no certificate.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import filecmp
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.boot import appliance, compiled, overlay
+from tests.boot import appliance, compiled
 from tests.boot.appliance import Appliance, veriseal
 from tests.boot.layout import FILES, MANIFEST
 from tests.guest import root
@@ -56,14 +57,14 @@ class Releases(NamedTuple):
 
     Attributes:
         image: the disk, with the first release.
-        initrd: dracut's, of the first release.
+        initrds: of each release, by its number; the first is dracut's.
         given: what `veriseal boot install` gives the initrd of a release, by ``NUMBER``.
         keys: of the vendor, of its releases, and of a stranger.
         digests: of the first release's files, by path.
     """
 
     image: Path
-    initrd: Path
+    initrds: Mapping[int, Path]
     given: Path
     keys: Path
     digests: Path
@@ -87,8 +88,9 @@ def build(of: Appliance) -> Releases:
     """The releases, built where they are missing."""
     inputs = [of.image.parent.name, Path(__file__).read_text(), _provision().read_text()]
     place = built("releases", inputs, lambda part, scratch: _make(part, scratch, of))
+    initrds = {number: place / f"initrd-{number}" for number in NUMBERS}
     return Releases(
-        place / "image", place / "initrd", place / "given", place / "keys", place / "digests.json"
+        place / "image", initrds, place / "given", place / "keys", place / "digests.json"
     )
 
 
@@ -115,7 +117,7 @@ def _make(part: Path, scratch: Path, of: Appliance) -> None:
     nothing.write_text("[build]\nsign = []\nprograms = []\n")
     _release(first, FIRST, part / "keys", scratch / "nothing", "--config", nothing)
     with appliance.chroot(first):
-        appliance.dracut(first, kernel, "initrd", part, ["--add", "veriseal"])
+        appliance.dracut(first, kernel, f"initrd-{FIRST}", part, ["--add", "veriseal"])
     appliance.settle(first)
     for pattern in LEFT_OUT:
         for path in first.glob(pattern):
@@ -139,11 +141,8 @@ def _make(part: Path, scratch: Path, of: Appliance) -> None:
         place = first / UPGRADES / str(number)
         _difference(trees[number - 1], trees[number], place / "new")
         shutil.copytree(out / str(number), place / "release")
-        overlay.archive(overlay.read(part / "given" / str(number)), place / "initrd")
+    _initrds(of.bare, part, scratch / "unpacked", first / UPGRADES)
     shutil.copytree(out / str(FIRST), first / UPGRADES / str(FIRST) / "release")
-    without_next = overlay.read(part / "given" / str(FIRST))
-    without_next[SETTINGS] = settings(FIRST, following=False).encode()
-    overlay.archive(without_next, first / UPGRADES / "without-next")
     for number in NUMBERS:
         shutil.copy2(part / "keys" / f"{number}.pem", first / UPGRADES)
     root.ext4(part / "image", "1G", first)
@@ -225,6 +224,20 @@ def _give(tree: Path, place: Path) -> None:
         (place / name).parent.mkdir(parents=True, exist_ok=True)
     shutil.copy2(tree / SETTINGS, place / SETTINGS)
     shutil.copy2(tree / "usr/lib/os-release", place / "usr/lib/veriseal/os-release")
+
+
+def _initrds(bare: Path, part: Path, top: Path, upgrades: Path) -> None:
+    """Those of the later releases, which the machine has as well; and a bad one of the first's."""
+    appliance.unpack(bare, top)
+    for number in NUMBERS:
+        remove(top / "usr/share/voa")
+        shutil.copytree(part / "given" / str(number), top, symlinks=True, dirs_exist_ok=True)
+        if number == FIRST:
+            (top / SETTINGS).write_text(settings(number, following=False))
+            appliance.pack(top, upgrades / "without-next")
+        else:
+            appliance.pack(top, upgrades / str(number) / "initrd")
+            shutil.copy2(upgrades / str(number) / "initrd", part / f"initrd-{number}")
 
 
 def _difference(before: Path, after: Path, place: Path) -> None:

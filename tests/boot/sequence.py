@@ -6,12 +6,12 @@ import functools
 import threading
 from pathlib import Path
 
-from tests.boot import appliance, booting, overlay, releases
+from tests.boot import appliance, booting, releases
 from tests.boot.appliance import Appliance
 from tests.boot.inside import upgrade
 from tests.boot.releases import FIRST
 from tests.boot.result import Result
-from tests.guest.store import BUILD, remove
+from tests.guest.store import remove
 
 GROUPS = dict(zip(upgrade.ROWS, releases.NUMBERS, strict=True))
 """The release that boots, by the group of its rows."""
@@ -34,15 +34,6 @@ def clean() -> None:
         remove(appliance.copy_of(_name(number)))
 
 
-def initrds(of: Appliance, number: int) -> list[Path]:
-    """Of a release: the first is made by dracut alone."""
-    made = releases.build(of)
-    if number == FIRST:
-        return [made.initrd]
-    place = BUILD / f"overlay-release-{number}.cpio"
-    return [of.bare, overlay.archive(overlay.read(made.given / str(number)), place)]
-
-
 def _booted(of: Appliance, number: int) -> tuple[list[Result], Path]:
     with _turns[number]:
         return _boot_once(of, number)
@@ -52,7 +43,8 @@ def _booted(of: Appliance, number: int) -> tuple[list[Result], Path]:
 def _boot_once(of: Appliance, number: int) -> tuple[list[Result], Path]:
     image = appliance.copy_image(disk(of, number), _name(number))
     (group,) = (name for name, one in GROUPS.items() if one == number)
-    system = booting.System(of.kernel.image, image, initrds(of, number), keep=True)
+    initrd = releases.build(of).initrds[number]
+    system = booting.System(of.kernel.image, image, [initrd], keep=True)
     return booting.boot_group(system, group), image
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.boot import appliance, booting, building, scenarios, sequence
+from tests.boot import appliance, booting, building, releases, scenarios, sequence
 from tests.boot.inside import groups
 
 pytestmark = pytest.mark.boot
@@ -26,6 +26,8 @@ def boots(
 ) -> Iterator[dict[str, Future[Any]]]:
     """Every boot that the selected tests ask for, as many at a time as there are processors."""
     wanted = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    # Not by several boots at a time.
+    releases.build(built)
     calls = {name: one for params in wanted for name, one in _calls(built, params).items()}
     with ThreadPoolExecutor(booting.AT_A_TIME) as pool:
         futures = {call: pool.submit(*call) for call in dict.fromkeys(calls.values())}
