@@ -18,6 +18,7 @@ from typing import NamedTuple
 from tests.guest.store import REPO, GuestError, locked, say
 
 from . import (
+    auditing,
     boot,
     building,
     checking,
@@ -51,6 +52,7 @@ BENCHES = {
     "build": Bench(building.against_digest, "the manifest of 8000 files, against veriseal digest"),
     "check": Bench(checking.real, "the check of /usr in the guest, against sha256sum -c"),
     "check-scale": Bench(scale.flat, "the check of 1,000 to 60,000 files in the guest, a file"),
+    "audit": Bench(auditing.signed, "the audit of 60,000 signed files in the guest, a file"),
     "boot": Bench(boot.added, "the appliance's boot, against one without verity and checks"),
     "seal": Bench(seal.step, "the seal step in the guest, against keyctl and sysctl in a script"),
     "launcher": Bench(launcher.start, "the launcher in the guest, against python3 and by size"),

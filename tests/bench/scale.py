@@ -31,7 +31,7 @@ SETTINGS = 'exclusive = ["/"]\nsign = []\n'
 def flat() -> list[Row]:
     """All files have verity and no signature; the check starts with nothing in memory."""
     veriseal = host.install()
-    tree = _tree()
+    tree = files()
     place = _disk(tree)
     image = host.PLACE / "scale-release.img"
     try:
@@ -108,7 +108,7 @@ def _paths() -> dict[int, str]:
     return {size: _TOP if path == _TOP else f"{_TOP}/{path}" for size, path in PARTS.items()}
 
 
-def _tree() -> Path:
+def files() -> Path:
     """The files, made unless they are there already."""
     top = host.PLACE / f"scale-{max(PARTS)}"
     if top.exists():

@@ -14,6 +14,8 @@ from . import helpers
 from .conftest import FILESYSTEMS
 from .helpers import PING, POWEROFF, SHELL, Release, Signer
 
+pytestmark = pytest.mark.kernel
+
 Files = dict[str, dict[str, Any]]
 MASKS = "etc/voa/debian:13/image/default/x509"
 
