@@ -158,8 +158,6 @@ def test_all_four_load_paths_where_the_caller_says_so(system: System) -> None:
     "settings",
     [
         Policy(previous=("fedora:42",), next=("fedora:42",)),
-        Policy(previous=("fedora:43",)),
-        Policy(next=("fedora",)),
         Policy(next=("Fedora:44",)),
         Policy(next=("fedora:44:",)),
     ],
@@ -167,6 +165,18 @@ def test_all_four_load_paths_where_the_caller_says_so(system: System) -> None:
 def test_a_window_that_cannot_be_meant(system: System, settings: Policy) -> None:
     system.put(system.release("r43"), "fedora:43", "release")
     system.refused("bad-configuration", settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [Policy(previous=("fedora:43",)), Policy(next=("fedora:43",)), Policy(next=("fedora",))],
+)
+def test_the_systems_own_release_is_current_whatever_old_settings_say(
+    system: System, settings: Policy
+) -> None:
+    system.put(system.release("r43"), "fedora:43", "release")
+    (release,) = system.load(settings).releases
+    assert release.part == model.CURRENT
 
 
 def test_a_broken_file_is_an_error_only_within_the_window(system: System) -> None:

@@ -81,6 +81,11 @@ def _window(
         found.append(finding.of(error))
         everything = (*settings.previous, *voa.os_identifiers(os_release), *settings.next)
         return dict.fromkeys(everything, model.CURRENT)
+    for part, more in ((model.PREVIOUS, settings.previous), (model.NEXT, settings.next)):
+        for name in more:
+            if names[name] == model.CURRENT:
+                text = f"trust.{part} names {name}, which is the system's own release"
+                found.append(Finding(WARNING, "contradicting-settings", text, remedy="Take it out"))
     own = voa.os_identifiers(os_release)[0]
     for name in names:
         if not voa.covers(own, name):

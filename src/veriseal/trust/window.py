@@ -11,8 +11,11 @@ from veriseal.trust.model import CURRENT, NEXT, PREVIOUS
 def of(settings: Policy, os_release: Mapping[str, str]) -> dict[str, str]:
     """Which part of the window each VOA name is in: previous, current, then next.
 
+    What the settings name and the system itself is, is current: settings outlive the upgrade that
+    they were made for, and that must not keep a machine from booting.
+
     Raises VerisealError ``bad-os-release``, and ``bad-configuration`` for what is no VOA name, or
-    is in two parts: then one of the settings was not meant for this release.
+    is both previous and next.
     """
     parts = {
         PREVIOUS: settings.previous,
@@ -29,14 +32,13 @@ def of(settings: Policy, os_release: Mapping[str, str]) -> dict[str, str]:
                     expected="ID:VERSION_ID as in os-release, such as fedora:43",
                     found=name,
                 )
-            other = window.setdefault(name, part)
-            if other != part:
+            if name in parts[CURRENT] and part != CURRENT:
+                continue
+            if window.setdefault(name, part) != part:
                 raise VerisealError(
                     "bad-configuration",
-                    f"{name} is in two parts of the window",
-                    expected="each release in one of trust.previous, the system's own, trust.next",
-                    found=f"{other} and {part}",
-                    remedy=f"Take it out of trust.{NEXT if part == NEXT else PREVIOUS}",
+                    f"{name} is both in trust.{PREVIOUS} and in trust.{NEXT}",
+                    remedy="Take it out of one of the two",
                 )
     return window
 
