@@ -263,7 +263,7 @@ BOOTS = (
         "masked certificate",
         "`/etc/voa` of the initrd masks the certificate of the release",
         "verify: signature of the manifest",
-        ("manifest.json", "release debian:42", "masked by /etc/voa", "rebuild the initrd"),
+        ("manifest.json", OWN, "masked by /etc/voa", "rebuild the initrd"),
         _masked,
     ),
     _one(
@@ -332,7 +332,7 @@ BOOTS = (
         "initrd without the next certificate",
         "the initrd of 42, whose window ends there, boots the release 43",
         "verify: signature of the manifest",
-        ("manifest.json", "release debian:43", "not in the initrd", "rebuild the initrd"),
+        ("manifest.json", "not in the initrd", f"/{NEXT}".rpartition("/")[0], "rebuild the initrd"),
         _without_next,
         base=_second,
     ),
