@@ -268,7 +268,9 @@ def test_a_manifest_of_a_dropped_release_is_named_with_its_certificate(
     sign_again(vendor.signer)
     booted = boot()
     message = refused(booted, "manifest-not-signed")
-    assert f"{outside} does not count: for debian:12, which is outside the window" in message
+    subject = vendor.signer.certificate.subject
+    why = "for debian:12, which is outside the window"
+    assert f"{outside} ({subject}) does not count: {why}" in message
     assert "trust.previous" in message
     assert len(booted.done.err.splitlines()) <= CONSOLE_LINES
 

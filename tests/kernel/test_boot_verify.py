@@ -83,12 +83,13 @@ def logged(message_id: str, since: float) -> list[dict[str, Any]]:
 def root_mounted(tree: str, version: int = BUILT) -> Iterator[None]:
     """As in an initrd that knows ``version``, with ``tree`` at /sysroot."""
     os.makedirs(SYSROOT, exist_ok=True)
+    before = helpers.read(floor.PATH)
     helpers.write(floor.PATH, floor.serialize(Floor(version)).encode())
     with helpers.mounted(tree, SYSROOT, "--bind"):
         yield
-    for path in (floor.PATH, table.PATH):
-        with suppress(FileNotFoundError):
-            os.unlink(path)
+    helpers.write(floor.PATH, before)
+    with suppress(FileNotFoundError):
+        os.unlink(table.PATH)
 
 
 @pytest.fixture
