@@ -33,10 +33,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="the system, or unpacked initrd, whose certificates and settings would count",
     )
-    parser.add_argument(
+    tree = parser.add_mutually_exclusive_group()
+    tree.add_argument(
         "--tree", metavar="DIR", help="the tree that the next boot would enter [--to, --root]"
     )
-    parser.add_argument("--initrd", metavar="FILE", help="the initrd that it would start from")
+    tree.add_argument(
+        "--without-tree", action="store_true", help="look at no tree: none has been built yet"
+    )
+    parser.add_argument(
+        "--initrd",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="that it would start from; repeated, in the order in which they are loaded",
+    )
     parser.add_argument("--statement", metavar="FILE", help="a trust statement in place of its own")
     parser.add_argument(
         "--drop",
@@ -71,11 +81,12 @@ def run(options: argparse.Namespace) -> int:
             options.root,
             options.to,
             options.tree,
-            options.initrd,
+            tuple(options.initrd),
             options.statement,
             tuple(options.drop),
             frozenset(fingerprints.of(text) for text in options.revoke_cert),
             tuple(_digest(text) for text in options.revoke_digest),
+            options.without_tree,
         )
     )
     if options.json:

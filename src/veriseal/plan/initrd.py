@@ -3,7 +3,7 @@
 `lsinitrd` of dracut does the work: it knows compressions, early parts and unified kernel images.
 The archive is trusted to be an initrd that was made here: cpio follows the names and links in it
 wherever they lead, with the rights of the caller. So root unpacks only what no one else can have
-written; see `unpack`.
+written; see `unpacked`.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import shutil
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from veriseal.errors import VerisealError
 
@@ -37,47 +37,61 @@ _MOST_SAID = 500
 
 
 @contextlib.contextmanager
-def unpacked(path: str) -> Iterator[str]:
-    """The directory that the initrd ``path`` was unpacked into; it is removed afterwards.
+def unpacked(paths: Sequence[str], more: Callable[[str], str | None]) -> Iterator[str]:
+    """The directory that the initrds ``paths`` were unpacked into; it is removed afterwards.
 
-    Raises VerisealError as `unpack`.
+    The boot loader hands them to the kernel one after the other, and a file of a later one takes
+    the place of an earlier one's: so do they here. ``more``, called with the directory, names a
+    file that is wanted besides, with what begins with its name, such as signatures.
+
+    Raises VerisealError: ``no-initrd``; ``untrusted-initrd`` if the caller is root and others can
+    have written a file; ``no-lsinitrd``; ``bad-initrd``; ``no-agent`` if none was made with the
+    dracut module veriseal.
     """
     with tempfile.TemporaryDirectory(prefix="veriseal-initrd-") as directory:
-        unpack(path, directory)
+        said = _unpack(paths, directory, _WANTED)
+        missing = [one for one in _AGENT if not os.path.lexists(os.path.join(directory, one))]
+        if missing and said:
+            raise _bad(paths[-1], said)
+        if missing:
+            raise _without_agent(paths[-1], f"no /{missing[0]}")
+        wanted = more(directory)
+        if wanted is not None:
+            _unpack(paths, directory, (f"{_literal(wanted.lstrip('/'))}*",))
         yield directory
 
 
-def unpack(path: str, directory: str) -> None:
-    """Unpack what concerns trust of the initrd ``path`` into ``directory``.
-
-    The directory is the caller's alone, and empty.
-
-    Raises VerisealError: ``no-initrd``; ``untrusted-initrd`` if the caller is root and others can
-    have written the file; ``no-lsinitrd``; ``bad-initrd``; ``no-agent`` if the initrd was made
-    without the dracut module veriseal.
-    """
-    path = os.path.abspath(path)
-    said = _run(path, directory, _WANTED)
-    if not os.listdir(directory):
-        raise _bad(path, said) if said else _without_agent(path, "nothing of veriseal")
-    missing = [one for one in _AGENT if not os.path.lexists(os.path.join(directory, one))]
-    if missing:
-        raise _without_agent(path, f"no /{missing[0]}")
+def _unpack(paths: Sequence[str], directory: str, wanted: Sequence[str]) -> str:
+    """Unpack what is wanted of each. Returns what was complained about, on one line."""
+    said = []
+    for path in paths:
+        with tempfile.TemporaryDirectory(dir=os.path.dirname(directory)) as part:
+            said.append(_run(os.path.abspath(path), part, wanted))
+            _merge(part, directory)
+    return " ".join(filter(None, said))
 
 
-def unpack_more(path: str, directory: str, name: str) -> None:
-    """Unpack the file ``name`` of the initrd, and what begins with its name, such as signatures.
-
-    It need not be there. Raises VerisealError as `unpack`.
-    """
-    _run(os.path.abspath(path), directory, (f"{_literal(name.lstrip('/'))}*",))
+def _merge(part: str, into: str) -> None:
+    for here, directories, names in os.walk(part):
+        there = os.path.join(into, os.path.relpath(here, part))
+        links = [one for one in directories if os.path.islink(os.path.join(here, one))]
+        for name in set(directories) - set(links):
+            place = os.path.join(there, name)
+            if os.path.lexists(place) and (os.path.islink(place) or not os.path.isdir(place)):
+                os.unlink(place)
+            os.makedirs(place, exist_ok=True)
+        for name in (*links, *names):
+            place = os.path.join(there, name)
+            if os.path.isdir(place) and not os.path.islink(place):
+                shutil.rmtree(place)
+            os.replace(os.path.join(here, name), place)
 
 
 def _literal(name: str) -> str:
     return re.sub(r"([*?\[\\])", r"\\\1", name)
 
 
-def _run(path: str, directory: str, wanted: tuple[str, ...]) -> str:
+def _run(path: str, directory: str, wanted: Sequence[str]) -> str:
     """Unpack what is wanted. Returns what was complained about, on one line."""
     _require_trusted(path)
     program = shutil.which(COMMAND)
@@ -93,15 +107,15 @@ def _run(path: str, directory: str, wanted: tuple[str, ...]) -> str:
             [program, "--unpack", path, *wanted],
             cwd=directory,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TMPDIR": directory},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
             timeout=TIMEOUT,
             check=False,
         )
     except subprocess.TimeoutExpired:
         raise _bad(path, f"{COMMAND} does not come to an end") from None
-    said = " ".join(done.stderr.decode("utf-8", "replace").split())[:_MOST_SAID]
+    said = " ".join(done.stdout.decode("utf-8", "replace").split())[:_MOST_SAID]
     if done.returncode != 0:
         raise _bad(path, said or f"{COMMAND} ended with status {done.returncode}")
     return said

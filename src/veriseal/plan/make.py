@@ -41,7 +41,8 @@ class Question(NamedTuple):
         to: a root whose settings and certificates would count, in place of ``root``; or the
             directory of an unpacked initrd.
         tree: that the next boot would enter; None for ``to``, or else ``root``.
-        initrd: a file: what is in it counts, in place of ``to``.
+        initrd: files, in the boot loader's order: what is in them counts, in place of ``to``.
+        without_tree: whether no tree has been built yet.
         statement: a file: the trust statement in place of the one that the settings name.
         drop: releases that would leave the window.
         revoked: SHA-256 of certificates that would be revoked.
@@ -51,11 +52,12 @@ class Question(NamedTuple):
     root: str = "/"
     to: str | None = None
     tree: str | None = None
-    initrd: str | None = None
+    initrd: tuple[str, ...] = ()
     statement: str | None = None
     drop: tuple[str, ...] = ()
     revoked: frozenset[str] = frozenset()
     digests: tuple[Digest, ...] = ()
+    without_tree: bool = False
 
 
 class Plan(NamedTuple):
@@ -98,9 +100,11 @@ def make(question: Question) -> Plan:
         trust = then.trust
         differences = changes.compare(now, trust)
         _say_ignored(trust, differences, found)
-        groups, manifest, disk = _tree(tree, target, then, found)
+        groups, manifest, disk = (
+            ([], None, None) if question.without_tree else _tree(tree, target, then, found)
+        )
         found += [one.finding() for one in groups]
-        if question.initrd is not None:
+        if question.initrd:
             _say_stale(question, trust, found)
         situation = _situation(question, target, now, trust, tree, manifest, groups, disk, found)
         return Plan(
@@ -147,7 +151,7 @@ def _target(
     question: Question, today: Side | None, stack: contextlib.ExitStack, found: list[Finding]
 ) -> Side | None:
     try:
-        if question.initrd is not None:
+        if question.initrd:
             return side.without(_of_initrd(question.initrd, stack), question.drop)
         root = question.to or question.root
         if question.to is not None and side.is_initrd(root):
@@ -162,12 +166,14 @@ def _target(
         return None
 
 
-def _of_initrd(path: str, stack: contextlib.ExitStack) -> Side:
-    directory = stack.enter_context(initrd.unpacked(path))
+def _of_initrd(paths: Sequence[str], stack: contextlib.ExitStack) -> Side:
+    return side.of_initrd(stack.enter_context(initrd.unpacked(paths, _statement_of)))
+
+
+def _statement_of(directory: str) -> str | None:
+    """The trust statement that is in the initrd itself, by the settings there."""
     settings = side.read(directory).settings
-    if settings.statement and not settings.statement_device:
-        initrd.unpack_more(path, directory, settings.statement)
-    return side.of_initrd(directory)
+    return settings.statement if settings.statement and not settings.statement_device else None
 
 
 def _raised(target: Side, found: list[Finding]) -> Side:
@@ -325,7 +331,7 @@ def _situation(
         wanted,
         bool(groups),
         None if disk is None else disk.to_enable,
-        question.initrd is not None and not finding.failed(found),
+        bool(question.initrd) and not finding.failed(found),
         question.drop,
         previous if release is not None else (),
         question.statement,

@@ -26,7 +26,7 @@ class Situation(NamedTuple):
         root: the system that runs.
         tree: the tree that the next boot is to enter; ``root`` itself if nothing is staged.
         context: the VOA context.
-        initrd: that was looked at, if one was.
+        initrd: the files that were looked at, if any were.
         wanted: certificates that the tree needs and that are not enrolled today.
         lost: whether needed files would lose trust.
         to_enable: how many files of the tree still lack verity or their signature; None if
@@ -40,7 +40,7 @@ class Situation(NamedTuple):
     root: str
     tree: str
     context: str
-    initrd: str | None = None
+    initrd: Sequence[str] = ()
     wanted: Sequence[Release] = ()
     lost: bool = False
     to_enable: int | None = None
@@ -86,8 +86,8 @@ def order(now: Situation) -> list[Step]:
         steps.append(Step("Make the new initrd", (f"{inside}dracut --force",)))
     if steps or now.tree != now.root:
         tree = shlex.quote(now.tree)
-        initrd = shlex.quote(now.initrd or "INITRD")
-        check = f"veriseal trust plan --to {tree} --tree {tree} --initrd {initrd}"
+        initrds = [f"--initrd {shlex.quote(one)}" for one in now.initrd] or ["--initrd INITRD"]
+        check = f"veriseal trust plan --to {tree} --tree {tree} {' '.join(initrds)}"
         steps.append(Step("Check, and reboot if nothing is refused", (check, "systemctl reboot")))
     idle = [one for one in now.idle if one not in now.dropping]
     if idle and not now.lost:
