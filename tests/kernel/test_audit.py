@@ -106,16 +106,24 @@ def test_what_was_installed(tree: str, rsa: Signer) -> None:
     assert files[PING]["digest"] == measured
 
 
-def test_where_the_kernel_opens_nothing(disk: str, stranger: Signer) -> None:
+def test_where_the_kernel_opens_nothing(
+    disk: str, rsa: Signer, stranger: Signer, tmp_path: str
+) -> None:
     """A disk in another machine: the manifest says whose signatures its files have."""
+    trust = f"--trust={make_root(f'{tmp_path}/other', rsa)}"
     with helpers.enrolled(stranger):
-        result = audit(disk)
-        assert {one["refused"] for one in result.needed.values()} == {"not-enrolled"}
-        assert {one["known_from"] for one in result.needed.values()} == {"manifest"}
+        # Its own os-release and certificates are signed, too.
+        own = audit(disk)
+        assert [one["reason"] for one in own.report["problems"]] == ["unreadable"]
+        assert "with --trust" in own.report["problems"][0]["remedy"]
+        result = audit(disk, trust)
+        for one in (own, result):
+            assert {each["refused"] for each in one.needed.values()} == {"not-enrolled"}
+            assert {each["known_from"] for each in one.needed.values()} == {"manifest"}
+            assert "manifest names" in one.report["notes"][0]
         assert result.status == 0
-        assert "manifest names" in result.report["notes"][0]
         shutil.rmtree(f"{disk}/{manifest.DIRECTORY}")
-        result = audit(disk)
+        result = audit(disk, trust)
         assert set(result.kinds().values()) == {"unknown"}
         assert PING in result.kinds()
 

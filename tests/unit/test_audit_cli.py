@@ -221,6 +221,15 @@ def test_a_trust_set_that_cannot_be_loaded_is_a_finding(
     assert set(kinds(body).values()) == {"ok"}
 
 
+def test_a_root_that_cannot_be_read_is_a_finding(made: Made, tmp_path: Path, cli: Cli) -> None:
+    broken = make_root(tmp_path / "broken", "42")
+    (broken / "etc/veriseal/veriseal.toml").unlink()
+    (broken / "etc/veriseal/veriseal.toml").mkdir()
+    status, body = report(cli, made.tree, "--signatures", made.out, "--trust", broken)
+    assert (status, reasons(body)) == (1, ["unreadable"])
+    assert set(kinds(body)) == NEEDED
+
+
 def test_an_empty_root_has_no_trust(made: Made, tmp_path: Path, cli: Cli) -> None:
     (tmp_path / "nothing").mkdir()
     words = (made.tree, "--signatures", made.out, "--to", tmp_path / "nothing")

@@ -1,6 +1,7 @@
 """veriseal audit: what has verity, who signed it, and what becomes of it under other trust."""
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -173,6 +174,18 @@ def _load(root: str) -> _Loaded:
         return _Loaded(root, side, roots.gathered(side), None)
     except VerisealError as error:
         return _Loaded(root, side, None, error)
+    except OSError as error:
+        # The kernel may refuse the very files that say who is trusted.
+        return _Loaded(root, side, None, _unreadable(error, root))
+
+
+def _unreadable(error: OSError, root: str) -> VerisealError:
+    return VerisealError(
+        "unreadable",
+        f"cannot be read: {error.strerror}",
+        path=root if error.filename is None else os.fsdecode(error.filename),
+        remedy="Name a root that can be read, such as an unpacked initrd, with --trust or --to",
+    )
 
 
 def _known(loaded: Iterable[_Loaded]) -> Iterator[Known]:
@@ -181,11 +194,12 @@ def _known(loaded: Iterable[_Loaded]) -> Iterator[Known]:
         releases = [(release.certificate, release.os) for release in one.trust.releases]
         ignored = one.trust.ignored
         if one.gathered is None:
-            found = survey.survey({}, one.settings.context, one.name, voa.LOAD_PATHS)
-            ignored = found.ignored
-            for file in found.releases:
-                held = file.certificate()
-                releases += [] if held is None else [(held, file.os)]
+            ignored = []
+            with contextlib.suppress(OSError):
+                found = survey.survey({}, one.settings.context, one.name, voa.LOAD_PATHS)
+                ignored = found.ignored
+                held = [(file.certificate(), file.os) for file in found.releases]
+                releases = [(known, name) for known, name in held if known is not None]
         yield from (Known(*release) for release in releases)
         for other in ignored:
             if other.certificate is not None:
