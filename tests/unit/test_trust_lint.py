@@ -299,6 +299,19 @@ def test_settings_that_contradict(
     assert (level, name) in [one[:2] for one in named(lint()[1])]
 
 
+def test_the_statement_that_the_settings_name(system: System, lint: Lint) -> None:
+    system.anchor(Signer("Root", ca=True))
+    system.settings('[trust]\nstatement = "/etc/trust.json"\n')
+    (one,) = named(lint()[1])
+    assert one == ("error", "no-statement", str(system.top / "etc/trust.json"))
+    system.settings('[trust]\nstatement = "/etc/trust.json"\nwithout_statement = "built-in"\n')
+    assert "no-certificates" in [name for _, name, _ in named(lint()[1])]
+    root = Signer("Root", ca=True)
+    system.anchor(root)
+    system.certificate(Signer("A", by=root))
+    assert named(lint()[1]) == [("warning", "statement-not-used", None)]
+
+
 def test_all_defects_at_once(system: System, lint: Lint) -> None:
     system.certificate(b"nonsense", "1.pem")
     system.certificate(Signer("A").pem * 2, "2.pem")

@@ -1,19 +1,17 @@
 """veriseal trust statement: make and sign a trust statement."""
 
 import argparse
-import hashlib
 import re
 import sys
 
 from veriseal import certificate, chain, pem
 from veriseal.build import files, statement
 from veriseal.certificate import Certificate
-from veriseal.cli import numbers, signer
+from veriseal.cli import fingerprints, numbers, signer
 from veriseal.digest import Digest
 from veriseal.errors import UsageError, VerisealError, printable
 from veriseal.trust.statement import Statement, StatementRelease
 
-_FINGERPRINT = re.compile("[0-9a-f]{64}")
 _RELEASE = re.compile(r"(?P<os>[^=]+)=(?P<certificates>.+?)(@(?P<floor>[0-9]+))?", re.DOTALL)
 
 _EPILOG = f"""\
@@ -79,7 +77,7 @@ def run(options: argparse.Namespace) -> None:
         created,
         tuple(_release(text) for text in options.release),
         tuple(_digest(text) for text in options.revoke_digest),
-        tuple(_fingerprint(text) for text in options.revoke_cert),
+        tuple(fingerprints.of(text) for text in options.revoke_cert),
         options.out,
         by.certificate,
     )
@@ -126,13 +124,3 @@ def _digest(text: str) -> Digest:
         return Digest.parse(text)
     except VerisealError as error:
         raise UsageError(f"--revoke-digest: {error}") from None
-
-
-def _fingerprint(text: str) -> str:
-    # OpenSSL prints it in capital letters, with colons.
-    plain = text.replace(":", "").lower()
-    if _FINGERPRINT.fullmatch(plain):
-        return plain
-    # Whatever else is wrong with it: that may be why it is revoked.
-    der = pem.one_certificate(files.read(text, pem.MAX_FILE_SIZE), text)
-    return hashlib.sha256(der).hexdigest()

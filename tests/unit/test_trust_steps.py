@@ -1,0 +1,73 @@
+"""The order of steps: a new key one boot before the files that need it, an old one after them."""
+
+import itertools
+
+import pytest
+
+from veriseal import certificate
+from veriseal.plan import steps
+from veriseal.plan.steps import Situation
+from veriseal.trust.model import Release
+
+from .systems import Signer
+
+pytestmark = pytest.mark.unit
+
+
+@pytest.fixture(scope="module")
+def release() -> Release:
+    return Release("debian:14", certificate.load(Signer("Fourteen").pem, "/next/a b.pem"))
+
+
+def order(situation: Situation) -> list[str]:
+    """The commands, in order."""
+    return list(itertools.chain.from_iterable(one.commands for one in steps.order(situation)))
+
+
+def test_nothing_to_do() -> None:
+    assert steps.order(Situation("/", "/", "default")) == []
+
+
+def test_a_new_key_is_enrolled_before_its_files_are_enabled(release: Release) -> None:
+    commands = order(Situation("/", "/next", "default", wanted=[release], to_enable=3))
+    assert commands == [
+        "install -D -m 644 -t /etc/voa/debian:14/image/default/x509 '/next/a b.pem'",
+        "dracut --force",
+        "systemctl reboot",
+        "veriseal enable --release RELEASE /next",
+        "chroot /next dracut --force",
+        "veriseal trust plan --to /next --tree /next --initrd INITRD",
+        "systemctl reboot",
+    ]
+
+
+def test_what_was_done_is_not_said_again() -> None:
+    done = Situation("/", "/next", "default", ["/boot/i"], to_enable=0, initrd_good=True)
+    assert order(done) == [
+        "veriseal trust plan --to /next --tree /next --initrd /boot/i",
+        "systemctl reboot",
+    ]
+
+
+def test_files_get_another_signature_before_a_release_is_dropped() -> None:
+    texts = [
+        one.text
+        for one in steps.order(Situation("/", "/", "default", lost=True, dropping=["debian:13"]))
+    ]
+    assert texts[0].startswith("Build a release in which another key signs")
+    assert texts[1].startswith("Install it beside the old one")
+    assert texts[2].startswith("Take debian:13 out of trust.previous")
+    assert texts[3] == "Make the new initrd"
+
+
+def test_an_idle_release_is_dropped_last() -> None:
+    last = steps.order(Situation("/", "/next", "default", to_enable=0, idle=["debian:13"]))[-1]
+    assert last.commands == ("veriseal trust plan --drop debian:13",)
+    kept = Situation("/", "/next", "default", lost=True, idle=["debian:13"])
+    assert not any("--drop" in command for command in order(kept))
+
+
+def test_a_statement_is_put_in_place_before_the_reboot() -> None:
+    commands = order(Situation("/", "/", "default", statement="/tmp/t.json"))  # noqa: S108
+    assert commands[0] == "install -m 644 /tmp/t.json /tmp/t.json.*.sig PLACE"
+    assert commands[-1] == "systemctl reboot"
