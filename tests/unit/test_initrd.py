@@ -416,7 +416,8 @@ def test_a_device_gets_a_mount_unit_and_a_deadline(system: System) -> None:
     text = (units / name).read_text()
     assert "What=/dev/disk/by-label/E-S%%P\n" in text
     assert "Options=ro,nodev,nosuid,noexec\n" in text
-    wants = units / "veriseal-seal.service.wants" / name
+    assert "Before=veriseal-seal.service\n" in text
+    wants = units / "initrd-root-device.target.wants" / name
     assert wants.resolve() == units / name
     device = tool("systemd-escape", "--path", "--suffix=device", DEVICE["statement_device"])
     drop_in = units / f"{device}.d/50-veriseal.conf"

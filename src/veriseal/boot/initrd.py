@@ -20,6 +20,7 @@ from veriseal.trust.model import STATEMENT
 
 UNITS = "etc/systemd/system"
 SEAL = "veriseal-seal.service"
+WANTED_BY = "initrd-root-device.target"
 DEVICE_TIMEOUT = 30
 """Seconds that a boot waits for the device of the trust statement."""
 
@@ -32,9 +33,8 @@ Documentation=man:veriseal(1)
 DefaultDependencies=no
 AssertPathExists=/etc/initrd-release
 Before={seal}
-# It must not be taken along into the real root.
-Conflicts=umount.target initrd-switch-root.target
-Before=umount.target initrd-switch-root.target
+Conflicts=umount.target
+Before=umount.target
 
 [Mount]
 What={what}
@@ -115,7 +115,7 @@ def _take_statement(root: str, target: str, path: str) -> None:
 
 
 def _write_units(target: str, device: str) -> None:
-    """A mount unit for the device of the statement, which the seal step wants and waits for."""
+    """A mount unit for the device of the statement, which the seal step waits for."""
     if not device.isprintable() or any(one.isspace() for one in device):
         raise VerisealError(
             "bad-configuration",
@@ -133,8 +133,9 @@ def _write_units(target: str, device: str) -> None:
     _write(target, f"{UNITS}/{unit}", text)
     drop_in = f"{UNITS}/{escaped(device)}.device.d/50-veriseal.conf"
     _write(target, drop_in, _DEVICE.format(timeout=DEVICE_TIMEOUT))
-    # Wanted, not required: without it the seal step says what is missing, or goes on without.
-    wants = os.path.join(target, UNITS, f"{SEAL}.wants")
+    # Wanted, not required: without it the seal step says what is missing, or goes on without. And
+    # not by that step, which the switch of the root requires too: it unmounts what nothing wants.
+    wants = os.path.join(target, UNITS, f"{WANTED_BY}.wants")
     os.makedirs(wants, exist_ok=True)
     link = os.path.join(wants, unit)
     if os.path.lexists(link):
