@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+import veriseal.audit
 from veriseal import manifest, merkle
 from veriseal.build.sign import name_by_digest
 
@@ -349,6 +351,18 @@ def test_the_page(made: Made, tmp_path: Path, cli: Cli) -> None:
     assert "/opt/kiosk/\\udcff\\udcfe" in text
     assert "<script" not in text
     assert b"no-verity" in out
+
+
+def test_the_page_without_jinja2(
+    made: Made, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "veriseal.audit.page", raising=False)
+    monkeypatch.delattr(veriseal.audit, "page", raising=False)
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    status, out, err = cli("audit", str(made.tree), f"--html={tmp_path}/audit.html")
+    assert (status, out) == (1, b"")
+    assert "python3-jinja2" in err
+    assert cli("audit", str(made.tree), f"--signatures={made.out}")[0] == 0
 
 
 def test_wrong_usage(made: Made, tmp_path: Path, cli: Cli) -> None:

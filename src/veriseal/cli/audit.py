@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from veriseal import certificate, manifest, pem, resolve, voa
@@ -100,6 +100,7 @@ class _Loaded(NamedTuple):
 def run(options: argparse.Namespace) -> int:
     """Print what would be lost, and the summary. Returns 1 if anything needed is."""
     # First of all: nothing is read for minutes before a mistake in these shows.
+    render = None if options.html is None else _renderer()
     given = [
         Known(certificate.load(files.read(path, pem.MAX_FILE_SIZE), path), None)
         for path in options.cert
@@ -144,11 +145,9 @@ def run(options: argparse.Namespace) -> int:
             on_part=progress.reach,
         )  # fmt: skip
     result = summary.make(options.tree, _about(expected), sides, problems, notes, examined)
-    if options.html is not None:
-        from veriseal.audit import page
-
+    if render is not None:
         made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-        files.replace(options.html, page.render(result, made))
+        files.replace(options.html, render(result, made))
     if options.json:
         json.dump(result.as_json(), sys.stdout, indent=2)
         print()
@@ -156,6 +155,18 @@ def run(options: argparse.Namespace) -> int:
         for line in _text(result, options.list):
             print(line)
     return 1 if result.failed else 0
+
+
+def _renderer() -> Callable[[Summary, str], bytes]:
+    try:
+        from veriseal.audit import page
+    except ModuleNotFoundError as error:
+        raise VerisealError(
+            "no-jinja2",
+            f"--html needs a Python package that is not here: {error.name}",
+            remedy="Install python3-jinja2",
+        ) from None
+    return page.render
 
 
 def _roots(options: argparse.Namespace) -> list[str]:
