@@ -162,7 +162,7 @@ def _verify_tree(
         step(journal.VERIFY_FINDING, str(finding), journal.ERROR, path=path)
     lost = _lost(checked.findings, gathered, state)
     for line in lost:
-        step(journal.VERIFY_FINDING, line, journal.ERROR)
+        step(journal.TRUST_LOST, line, journal.ERROR)
     text = findings.summary(checked.findings)
     step(journal.VERIFY_DONE, f"{_named(release)}: {checked.entries} entries, {text}",
          journal.NOTICE)  # fmt: skip
