@@ -46,7 +46,7 @@ class Enrolled(NamedTuple):
     key: str
     fingerprint: str
     path: str
-    permissions: str
+    permissions: str = f"{KEY_MASK:#010x}"
 
 
 class Sealed(NamedTuple):
@@ -71,10 +71,11 @@ class Sealed(NamedTuple):
         """From a report that was trusted already. Raises VerisealError ``report-damaged``."""
         try:
             keys = [Enrolled(**key) for key in data["keys"]]
-            if data["sealed_by"] not in (OWN, OTHER):
-                raise ValueError(data["sealed_by"])
-            mask = int(data["permissions"], 16)
-            return cls(int(data["serial"]), mask, keys, data["sealed_by"])
+            # An initrd of before there were others does not say it.
+            by = data.get("sealed_by", OWN)
+            if by not in (OWN, OTHER):
+                raise ValueError(by)
+            return cls(int(data["serial"]), int(data["permissions"], 16), keys, by)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise VerisealError(
                 "report-damaged", f"the keyring in the boot report: {error!r}"
