@@ -19,7 +19,7 @@ from .timing import TimingError
 GOAL = Goal(20.0, at_least=True)
 FILES = max(scale.PARTS)
 _IMAGE_SIZE = "1500M"
-_RELEASE_SIZE = "600M"
+_RELEASE_SIZE = _IMAGE_SIZE
 _ROUNDS = 2
 _ID, _, _VERSION = signing.OS.partition(":")
 
