@@ -110,7 +110,7 @@ def test_an_initrd_that_boots_is_installed(machine: Machine, initrd: Path) -> No
     status, document = machine.plan(initrd)
     assert (status, document["findings"]) == (0, [])
     (one,) = document["certificates"]["staying"]
-    assert one["path"].endswith(machine.certificate)
+    assert one["path"] == f"initrd:{machine.certificate}"
     assert one["fingerprint"] == machine.signer.certificate.fingerprint
 
 

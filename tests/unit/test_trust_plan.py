@@ -188,10 +188,10 @@ def test_an_upgrade_says_the_safe_order(world: World) -> None:
     ]  # fmt: skip
     announce = document["steps"][0]
     assert "debian:14 in trust.next" in announce["text"]
-    assert announce["commands"] == [
-        "install -D -m 644 -t /etc/voa/debian:14/image/default/x509 "
+    assert announce["commands"][0] == (
+        "install -D -m 644 -t TREE/usr/share/voa/debian:14/image/default/x509 "
         f"{tree.top}/usr/share/voa/debian:14/image/default/x509/14.pem"
-    ]
+    )
     assert document["steps"][4]["commands"] == [f"chroot {tree.top} dracut --force"]
 
 

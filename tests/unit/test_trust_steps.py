@@ -4,19 +4,13 @@ import itertools
 
 import pytest
 
-from veriseal import certificate
 from veriseal.plan import steps
-from veriseal.plan.steps import Situation
-from veriseal.trust.model import Release
-
-from .systems import Signer
+from veriseal.plan.steps import Situation, Wanted
 
 pytestmark = pytest.mark.unit
 
 
-@pytest.fixture(scope="module")
-def release() -> Release:
-    return Release("debian:14", certificate.load(Signer("Fourteen").pem, "/next/a b.pem"))
+WANTED = [Wanted("debian:14", "/next/a b.pem")]
 
 
 def order(situation: Situation) -> list[str]:
@@ -28,8 +22,8 @@ def test_nothing_to_do() -> None:
     assert steps.order(Situation("/", "/", "default")) == []
 
 
-def test_a_new_key_is_enrolled_before_its_files_are_enabled(release: Release) -> None:
-    commands = order(Situation("/", "/next", "default", wanted=[release], to_enable=3))
+def test_a_new_key_is_enrolled_before_its_files_are_enabled() -> None:
+    commands = order(Situation("/", "/next", "default", wanted=WANTED, to_enable=3))
     assert commands == [
         "install -D -m 644 -t /etc/voa/debian:14/image/default/x509 '/next/a b.pem'",
         "dracut --force",
@@ -37,6 +31,17 @@ def test_a_new_key_is_enrolled_before_its_files_are_enabled(release: Release) ->
         "veriseal enable --release RELEASE /next",
         "chroot /next dracut --force",
         "veriseal trust plan --to /next --tree /next --initrd INITRD",
+        "systemctl reboot",
+    ]
+
+
+def test_where_the_root_is_checked_the_new_key_comes_with_a_version_of_it() -> None:
+    commands = order(Situation("/", "/next", "default", wanted=WANTED, checked=True))
+    assert commands[:5] == [
+        "install -D -m 644 -t TREE/usr/share/voa/debian:14/image/default/x509 '/next/a b.pem'",
+        "veriseal build TREE --key KEY --cert CERT --out RELEASE",
+        "veriseal enable --release RELEASE /",
+        "dracut --force",
         "systemctl reboot",
     ]
 

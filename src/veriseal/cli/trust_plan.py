@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import sys
 from typing import Any
 
 from veriseal.cli import fingerprints
@@ -90,12 +89,16 @@ def run(options: argparse.Namespace) -> int:
         )
     )
     if options.json:
-        json.dump(_document(plan), sys.stdout, indent=2)
-        print()
+        print(_shown(json.dumps(_document(plan), indent=2), plan))
     else:
         for line in _lines(plan):
-            print(printable(line))
+            print(printable(_shown(line, plan)))
     return 1 if plan.refused else 0
+
+
+def _shown(text: str, plan: Plan) -> str:
+    """``text`` with files of the initrd as they are there: where it was unpacked is gone."""
+    return text if plan.unpacked is None else text.replace(plan.unpacked, "initrd:")
 
 
 def _digest(text: str) -> Digest:

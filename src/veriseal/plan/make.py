@@ -26,7 +26,7 @@ from veriseal.plan import changes, initrd, lost, ondisk, rogue, side, steps
 from veriseal.plan.changes import Changes
 from veriseal.plan.lost import Lost
 from veriseal.plan.side import Side
-from veriseal.plan.steps import Situation, Step
+from veriseal.plan.steps import Situation, Step, Wanted
 from veriseal.tree import listed, source
 from veriseal.trust import finding, model
 from veriseal.trust.finding import ERROR, WARNING, Finding
@@ -70,6 +70,7 @@ class Plan(NamedTuple):
         lost: needed files that would lose trust.
         findings: everything; with an error among them the boot, or something needed, is refused.
         steps: in the order that is safe.
+        unpacked: where the initrd was for the while, as paths of files in it begin.
     """
 
     now: TrustSet | None
@@ -79,6 +80,7 @@ class Plan(NamedTuple):
     lost: list[Lost]
     findings: list[Finding]
     steps: list[Step]
+    unpacked: str | None = None
 
     @property
     def refused(self) -> bool:
@@ -96,7 +98,7 @@ def make(question: Question) -> Plan:
         then = None if target is None else _then(question, target, found)
         if target is None or then is None:
             none = Changes([], [], [])
-            return Plan(now, None, none, None, [], _unique(found), [])
+            return Plan(now, None, none, None, [], _unique(found), [], _place(question, target))
         trust = then.trust
         differences = changes.compare(now, trust)
         _say_ignored(trust, differences, found)
@@ -115,7 +117,12 @@ def make(question: Question) -> Plan:
             groups,
             _unique(found),
             steps.order(situation),
+            _place(question, target),
         )
+
+
+def _place(question: Question, target: Side | None) -> str | None:
+    return target.root if question.initrd and target is not None else None
 
 
 def _entered(question: Question) -> str:
@@ -312,7 +319,7 @@ def _situation(
             signing = {one.fingerprint for one in known.entries}
     enrolled = _enrolled(question.root, now)
     wanted = [
-        one
+        Wanted(one.os, _kept(one.certificate.path, question, target, tree))
         for one in trust.releases
         if one.certificate.fingerprint in signing and one.certificate.fingerprint not in enrolled
     ]
@@ -335,7 +342,16 @@ def _situation(
         question.drop,
         previous if release is not None else (),
         question.statement,
+        os.path.lexists(os.path.join(question.root, statement.DIRECTORY)),
     )
+
+
+def _kept(path: str, question: Question, target: Side, tree: str) -> str:
+    """``path``, or for a file of an unpacked initrd the same in ``tree``."""
+    if not question.initrd or not path.startswith(f"{target.root}/"):
+        return path
+    other = os.path.join(tree, os.path.relpath(path, target.root))
+    return other if os.path.exists(other) else "CERTIFICATE"
 
 
 def _enrolled(root: str, now: TrustSet | None) -> set[str]:

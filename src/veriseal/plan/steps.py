@@ -9,7 +9,12 @@ import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from veriseal.trust.model import Release
+
+class Wanted(NamedTuple):
+    """A certificate that is to be announced: of which release, and a file that holds it."""
+
+    os: str
+    path: str
 
 
 class Step(NamedTuple):
@@ -35,19 +40,22 @@ class Situation(NamedTuple):
         dropping: releases that are to leave the window.
         idle: releases of trust.previous that no needed file was signed by.
         statement: a new trust statement, if there is one.
+        checked: whether ``root`` has a manifest: then nothing may change there that is not built
+            and signed as a new version.
     """
 
     root: str
     tree: str
     context: str
     initrd: Sequence[str] = ()
-    wanted: Sequence[Release] = ()
+    wanted: Sequence[Wanted] = ()
     lost: bool = False
     to_enable: int | None = None
     initrd_good: bool = False
     dropping: Sequence[str] = ()
     idle: Sequence[str] = ()
     statement: str | None = None
+    checked: bool = False
 
 
 def order(now: Situation) -> list[Step]:
@@ -68,11 +76,8 @@ def order(now: Situation) -> list[Step]:
     changed = bool(now.dropping or now.statement or now.lost)
     if now.dropping:
         names = ", ".join(now.dropping)
-        steps.append(
-            Step(
-                f"Take {names} out of trust.previous and trust.next in /etc/veriseal/veriseal.toml"
-            )
-        )
+        text = f"Take {names} out of trust.previous and trust.next"
+        steps.append(Step(text + (", in a version to build and install" if now.checked else "")))
     if now.statement:
         files = f"{shlex.quote(now.statement)} {shlex.quote(now.statement)}.*.sig"
         steps.append(
@@ -103,18 +108,27 @@ def order(now: Situation) -> list[Step]:
 
 def _announce(now: Situation) -> list[Step]:
     """The next certificate, an initrd with it, and a boot that enrols it."""
+    names = ", ".join(dict.fromkeys(one.os for one in now.wanted))
+    top = "TREE/usr/share/voa" if now.checked else "/etc/voa"
     commands = [
-        f"install -D -m 644 -t {shlex.quote(f'/etc/voa/{one.os}/image/{now.context}/x509')} "
-        f"{shlex.quote(one.certificate.path)}"
+        f"install -D -m 644 -t {shlex.quote(f'{top}/{one.os}/image/{now.context}/x509')} "
+        f"{shlex.quote(one.path)}"
         for one in now.wanted
     ]
-    names = ", ".join(dict.fromkeys(one.os for one in now.wanted))
+    if now.checked:
+        text = (
+            f"Announce the next key: a version of the running release that has its certificate, "
+            f"names {names} in trust.next, and is signed with the old key"
+        )
+        commands.append("veriseal build TREE --key KEY --cert CERT --out RELEASE")
+        commands.append(f"veriseal enable --release RELEASE {shlex.quote(now.root)}")
+    else:
+        text = (
+            "Announce the next key: put its certificate where the initrd takes it from, and name "
+            f"{names} in trust.next"
+        )
     return [
-        Step(
-            f"Announce the next key: put its certificate where the initrd takes it from, and "
-            f"name {names} in trust.next",
-            tuple(commands),
-        ),
+        Step(text, tuple(commands)),
         Step("Make the initrd of the running system again", ("dracut --force",)),
         Step("Reboot: the sealed keyring takes no key before", ("systemctl reboot",)),
     ]
