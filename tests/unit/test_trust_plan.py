@@ -458,3 +458,46 @@ def test_without_the_program_that_unpacks(
 def as_root(monkeypatch: pytest.MonkeyPatch) -> None:
     """What only root is refused is refused to whoever runs the tests."""
     monkeypatch.setattr("os.geteuid", lambda: 0)
+
+
+# composefs
+
+
+def images(world: World, *signers: Signer) -> System:
+    """An unpacked initrd of a composefs root, with a digest file for an image by each signer."""
+    initrd = world.initrd()
+    initrd.settings('[boot]\nroot = "composefs"\n')
+    scratch = world.top / "scratch"
+    for number, signer in enumerate(signers, 1):
+        image = world.top / f"image-{number}"
+        data = bytearray(4096) + str(number).encode()
+        data[:4], data[1024:1028] = b"\x9a\x62\x78\xd0", b"\xe2\xe1\xf5\xe0"
+        image.write_bytes(data)
+        arguments = ("build", f"--image={image}", "--os=debian:13", f"--version={number}",
+                     *signer.options(scratch),
+                     f"--out={initrd.top}/usr/lib/veriseal/images")  # fmt: skip
+        assert world.cli(*arguments)[0] == 0
+    return initrd
+
+
+def test_the_digest_file_of_an_image(world: World) -> None:
+    status, document = world.ask("--to", str(images(world, world.vendor.old).top))
+    assert (status, document["findings"]) == (0, [])
+
+
+def test_no_digest_file_that_counts(world: World) -> None:
+    assert list(world.refusal("--to", str(images(world).top))) == ["no-manifest"]
+
+
+def test_only_digest_files_by_others(world: World) -> None:
+    found = world.refusal("--to", str(images(world, Signer("Stranger")).top))
+    assert list(found) == ["manifest-not-signed"]
+
+
+def test_an_image_that_could_not_be_booted_beside_one_that_could(world: World) -> None:
+    initrd = images(world, world.vendor.old, Signer("Stranger"))
+    status, document = world.ask("--to", str(initrd.top))
+    assert status == 0
+    assert [(one["level"], one["name"]) for one in document["findings"]] == [
+        ("warning", "manifest-not-signed")
+    ]
