@@ -58,7 +58,17 @@ def adopt(trust: TrustSet, step: Step) -> Sealed:
             "leave it out of the initrd",
         )
     # Where only the restriction can refuse, permissions do not: root may still write.
-    seal.require_refusal(ring, throwaway.certificate(), (errno.EPERM, errno.EACCES))
+    try:
+        seal.require_refusal(ring, throwaway.certificate(), (errno.EPERM, errno.EACCES))
+    except VerisealError as error:
+        raise VerisealError(
+            error.reason,
+            "another service has cut the permissions of the .fs-verity keyring and not restricted "
+            "it: it still takes keys",
+            expected=error.expected,
+            found=error.found,
+            remedy="Leave that service out of the initrd; this agent fills and seals the keyring",
+        ) from None
     keys = [seal.enrolled(key, known[key.description]) for key in present]
     for key in keys:
         step(journal.KEYRING_ADOPTED, f"enrolled by another service: {key.description}")
