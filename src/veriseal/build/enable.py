@@ -6,6 +6,7 @@ the descriptor that verity is then enabled through, and the signature is checked
 Source: Documentation/filesystems/fsverity.rst (FS_IOC_ENABLE_VERITY), fs/verity/enable.c.
 """
 
+import contextlib
 import errno
 import os
 from collections.abc import Iterator, Sequence
@@ -138,7 +139,9 @@ def _enable(
         der = signatures.find(path, digest) if signatures.wanted else b""
         if der is None:
             return WITHOUT_SIGNATURE, digest
+        before = os.fstat(fd)
         verity.enable(fd, parameters.algorithm, parameters.block_size, parameters.salt, der, path)
+        _restore_times(fd, before)
         now = verity.measure(fd, path)
         if now != digest:
             raise VerisealError(
@@ -153,6 +156,17 @@ def _enable(
         return ENABLED, digest
     finally:
         os.close(fd)
+
+
+def _restore_times(fd: int, before: os.stat_result) -> None:
+    """Undo that the kernel counts this as a change of the file.
+
+    Python's bytecode fits its source by that time: root's next script would write it anew, without
+    verity, and the boot after that be refused.
+    """
+    # Whoever may enable verity may not be the owner.
+    with contextlib.suppress(PermissionError):
+        os.utime(fd, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def _confirm_already(
