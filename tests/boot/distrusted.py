@@ -25,7 +25,7 @@ OWN, NEXT = releases.certificate(FIRST), releases.certificate(SECOND)
 FLOOR = "usr/lib/veriseal/floor.json"
 STATEMENT = "usr/share/veriseal/trust.json"
 GOES_ON = "certificates accepted"
-CLOCKS = {"1970": 0, "now": None, "2099": 4070908800}
+CLOCKS = {"1970": 60, "now": None, "2099": 4070908800}
 """Name: seconds since 1970; None leaves the machine's clock alone."""
 
 _SET_CLOCK = """\

@@ -71,6 +71,7 @@ def call(
     limit: Limit | None = None,
     cwd: str | None = None,
     pass_fds: Sequence[int] = (),
+    timeout: float = 120,
 ) -> Ended:
     """Run a command to its end, as root or as the user."""
     done = subprocess.run(
@@ -79,7 +80,7 @@ def call(
         capture_output=True,
         env=environment,
         check=False,
-        timeout=120,
+        timeout=timeout,
         preexec_fn=limit,
         cwd=cwd,
         pass_fds=pass_fds,

@@ -21,6 +21,8 @@ MANIFEST = "usr/lib/veriseal/manifest"
 WITHOUT_NEXT = f"{UPGRADES}/without-next"
 """An initrd of the first release, whose window ends there."""
 ALREADY = "already"
+LONG = 600
+"""Seconds for what goes through the whole tree."""
 
 
 def certificate(number: int) -> str:
@@ -61,7 +63,8 @@ def staged(number: int) -> tuple[str, str]:
             shutil.copy2(entry.path, f"{NEXT}/{MANIFEST}")
     # What is replaced is linked to what runs: never to be written to.
     _must("cp", "-a", "--remove-destination", f"{place}/new/.", NEXT)
-    ended = call("veriseal", "enable", "--json", "--release", f"{place}/release", NEXT)
+    ended = call("veriseal", "enable", "--json", "--release", f"{place}/release", NEXT,
+                 timeout=LONG)  # fmt: skip
     report = json.loads(ended.out or "{}")
     kept = "most kept" if report.get(ALREADY, 0) > report.get("enabled", 0) else "most new"
     return f"exit {ended.status} {kept}", ended.err.strip()
@@ -70,7 +73,8 @@ def staged(number: int) -> tuple[str, str]:
 def plan(number: int, *options: str, initrd: str = "") -> tuple[str, str]:
     """`veriseal trust plan` for the next tree and its initrd."""
     ended = call("veriseal", "trust", "plan", "--to", NEXT, "--tree", NEXT,
-                 "--initrd", initrd or f"{UPGRADES}/{number}/initrd", *options)  # fmt: skip
+                 "--initrd", initrd or f"{UPGRADES}/{number}/initrd", *options,
+                 timeout=LONG)  # fmt: skip
     return f"exit {ended.status}", f"{ended.out.strip()} {ended.err.strip()}"
 
 
@@ -110,7 +114,7 @@ def _files(top: str) -> Iterator[str]:
 
 
 def _must(*argv: str) -> None:
-    if (ended := call(*argv)).status:
+    if (ended := call(*argv, timeout=LONG)).status:
         raise RuntimeError(f"{argv[0]}: {ended.err}")
 
 
