@@ -56,9 +56,10 @@ def _lines(outcome: Outcome) -> list[str]:
 
 
 def _of_refusal(lines: list[str]) -> list[str]:
-    """From the first line of the agent's to the last before the kernel's."""
-    first = next((at for at, line in enumerate(lines) if "veriseal: " in line), len(lines))
-    return [line for line in lines[first:] if "reboot: Power down" not in line]
+    """From the agent's first line to systemd's last; dracut then says how to debug a boot."""
+    ends = [at for at, line in enumerate(lines) if "Warning: Boot has failed" in line]
+    starts = [at for at, line in enumerate(lines) if "veriseal: " in line]
+    return lines[starts[0] : ends[0]] if starts and ends else []
 
 
 def boot_reported(appliance: Appliance) -> list[Result]:
