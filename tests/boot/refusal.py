@@ -65,7 +65,7 @@ class Scenario(NamedTuple):
         append: to the kernel command line.
         overlay: files laid over the initrd.
         changes: what is done to the disk.
-        lines: the most that the console may have, with systemd's, for the refusal; 0 for any number.
+        lines: the most of the console, systemd's among them, for the refusal; 0 for any number.
     """
 
     refusals: tuple[Refusal, ...]
