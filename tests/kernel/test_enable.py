@@ -79,6 +79,16 @@ def test_sign_then_enable_with_the_command_line(place: str, rsa: Signer, cli: Cl
     check_stored_signature(program, helpers.read(f"{program}.sig"))
 
 
+def test_the_time_of_a_change_stays_what_it_was(place: str, rsa: Signer, cli: Cli) -> None:
+    program = helpers.write(f"{place}/program", b"contents")
+    helpers.write(f"{program}.sig", helpers.sign(b"contents", rsa))
+    changed = 1_500_000_000_987_654_321
+    os.utime(program, ns=(changed, changed))
+    with helpers.enrolled(rsa):
+        assert cli("enable", program).status == 0
+    assert os.stat(program).st_mtime_ns == changed
+
+
 def test_a_second_run_says_that_it_is_done_already(place: str, rsa: Signer, cli: Cli) -> None:
     for number in range(3):
         helpers.write(f"{place}/{number}", b"%d" % number)
