@@ -11,6 +11,9 @@ BUILD, MACHINE = "On the build machine:", "On the machine:"
 DELIVER, REBOOT = "**Deliver**", "**Reboot**"
 """How a paragraph begins that asks for what no command of the guide does."""
 
+PRINTED = "text"
+"""Said of a block: lines that the commands above it print, among others."""
+
 _FENCE = re.compile(r"```(?P<language>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -22,8 +25,8 @@ class Step(NamedTuple):
     """Something to do.
 
     Attributes:
-        what: `BUILD` or `MACHINE`: run ``text`` there; `DELIVER` or `REBOOT`.
-        text: the commands, or the paragraph that asks for it, on one line.
+        what: `BUILD` or `MACHINE`: run ``text`` there; `PRINTED`; `DELIVER` or `REBOOT`.
+        text: the commands, the lines, or the paragraph that asks for it, on one line.
         line: where it is in the guide.
     """
 
@@ -67,7 +70,11 @@ def _steps(part: str, first: int) -> list[Step]:
             if where not in (BUILD, MACHINE):
                 raise GuideError(f"line {line}: nothing says where the block is run: {before!r}")
             steps.append(Step(where, fence["text"], line))
-        elif fence["language"] != "text":
+        elif fence["language"] == PRINTED:
+            if not steps or steps[-1].what not in (BUILD, MACHINE):
+                raise GuideError(f"line {line}: no commands that could have printed this")
+            steps.append(Step(PRINTED, fence["text"], line))
+        else:
             raise GuideError(f"line {line}: a block that is neither sh nor text")
         end = fence.end()
     steps += _paragraphs(part[end:], first + part.count("\n", 0, end))

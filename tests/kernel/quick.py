@@ -25,13 +25,13 @@ _MAX_ARGUMENTS = 1 << 16
 
 CLIENT = f"""\
 #!/usr/bin/python3 -IS
-# The imports of socket are slow, too.
-import _socket, os, posix, sys
+# The modules socket and os are slow, too.
+import _socket, posix, sys
 fds = [0, 1, 2, *(posix.open(path, 0) for path in ("/", ".", "/proc/self/ns/mnt"))]
 server = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
 server.connect({_NAME!r})
 rights = b"".join(fd.to_bytes(4, "little") for fd in fds)
-words = b"\\0".join(map(os.fsencode, sys.argv[1:]))
+words = b"\\0".join(word.encode("utf-8", "surrogateescape") for word in sys.argv[1:])
 server.sendmsg([words], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
 posix._exit(server.recv(1)[0])
 """
