@@ -22,6 +22,7 @@ from veriseal.certificate import Certificate
 from veriseal.digest import SHA256, Digest
 from veriseal.errors import VerisealError
 from veriseal.kernel import files
+from veriseal.plan import ondisk
 from veriseal.trust import model
 from veriseal.trust.model import Ignored, Release, TrustSet
 
@@ -218,6 +219,48 @@ def test_what_could_not_be_looked_at_is_never_fine(certificates: list[Certificat
     for refused in (audited.NOT_EXAMINED, look.UNREADABLE, "bad-descriptor"):
         state = signed(certificates[0], verity=None, digest=None, signed=None, refused=refused)
         assert judge.of(state).kind == fate.UNKNOWN
+
+
+def test_a_promise_does_not_stand_against_the_kernel(certificates: list[Certificate]) -> None:
+    """It refuses a file as signed by nobody enrolled: whoever is enrolled has not signed it."""
+    mine = certificates[0]
+    refused: dict[str, Any] = {
+        "refused": "not-enrolled",
+        "known_from": audited.MANIFEST,
+        "digest": None,
+    }
+    state = signed(mine, **refused)
+    found = Judge(trusting(mine), enrolled=[mine.fingerprint]).of(state)
+    assert (found.kind, "but by another" in found.why) == (fate.NOT_TRUSTED, True)
+    # Enrolled by the next boot only: then the promise is all there is to go by.
+    assert Judge(trusting(mine), enrolled=[certificates[1].fingerprint]).of(state).kind == fate.OK
+
+
+def test_the_plan_names_what_another_has_signed(certificates: list[Certificate]) -> None:
+    mine, other = certificates[:2]
+    promised: dict[str, Any] = {
+        "refused": "not-enrolled", "known_from": audited.MANIFEST, "digest": None,
+    }  # fmt: skip
+    for state in (signed(mine, **promised), signed(mine, signer=None, named="issuer X")):
+        found = ondisk.judged([state], trusting(mine), True, [mine.fingerprint], False).findings
+        assert [(one.level, one.name) for one in found] == [("error", fate.NOT_TRUSTED)]
+    # By name of the signer, and by digest, it is said elsewhere.
+    revoked = trusting(mine)._replace(revoked=(ONE,))
+    for state, trust in ((signed(mine), revoked), (signed(other), trusting(mine))):
+        assert ondisk.judged([state], trust, True, [], False).findings == []
+    changed = signed(mine, changed=True)
+    (one,) = ondisk.judged([changed], revoked, True, [], False).findings
+    assert one.name == fate.REVOKED
+
+
+def test_a_tree_that_is_entered_as_it_is_has_to_be_enabled(certificates: list[Certificate]) -> None:
+    mine = certificates[0]
+    bare = signed(mine, verity=False, signed=False, signer=None)
+    unseen = signed(mine, verity=None, signed=None, refused=look.UNREADABLE)
+    for state in (bare, unseen):
+        for final, level in ((False, "warning"), (True, "error")):
+            found = ondisk.judged([state], trusting(mine), True, [], final).findings
+            assert [one.level for one in found] == [level]
 
 
 def test_a_damaged_or_changed_file_is_not_mended_by_trust(certificates: list[Certificate]) -> None:

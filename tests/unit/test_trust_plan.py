@@ -149,6 +149,12 @@ def test_an_initrd_that_fits(world: World) -> None:
     assert (status, names(document)) == (0, ["not-enabled"])
 
 
+def test_a_tree_that_is_entered_as_it_is_has_to_be_enabled(world: World) -> None:
+    found = world.refusal("--final")
+    assert list(found) == ["not-enabled"]
+    assert TOOL in found["not-enabled"]["problem"]
+
+
 def test_text(world: World) -> None:
     arguments = ("trust", "plan", "--root", str(world.now.top), "--revoke-digest",
                  world.digest(TOOL))  # fmt: skip
@@ -160,7 +166,9 @@ def test_text(world: World) -> None:
     assert "files that lose trust" in text
     assert f"error: revoked-digest: {world.digest(TOOL)} is revoked: 1 needed file: {TOOL}" in text
     assert "  1. Build a release in which another key signs" in text
-    assert text.endswith("would be refused: see the errors above\n")
+    assert text.endswith("would be refused: see the errors above\n"
+                         "not compared: contents of files, and what no list has; "
+                         "see veriseal verify\n")  # fmt: skip
 
 
 def staged(world: World) -> System:

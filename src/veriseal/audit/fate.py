@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from veriseal.audit import look
-from veriseal.audit.files import MISSING, NOT_EXAMINED, FileState
+from veriseal.audit.files import MANIFEST, MISSING, NOT_EXAMINED, FileState
 from veriseal.digest import Digest
 from veriseal.trust import signer
 from veriseal.trust.model import TrustSet
@@ -74,8 +74,12 @@ class Judge:
         revoked: Iterable[Digest] = (),
         keyring: bool = True,
         to_be_enabled: bool = False,
+        enrolled: Iterable[str] = (),
     ) -> None:
         """``revoked`` digests count beside those of ``trust``.
+
+        ``enrolled`` are the SHA-256 of the certificates in the kernel's keyring now: where that
+        refuses a file as signed by none of them, no promise of the manifest says otherwise.
 
         Without ``keyring`` the kernel looks at no signature: the manifest alone vouches for files.
         With ``to_be_enabled`` files without verity are taken as they will be with it.
@@ -84,6 +88,7 @@ class Judge:
         self._revoked = {*revoked, *trust.revoked}
         self._keyring = keyring
         self._to_be_enabled = to_be_enabled
+        self._enrolled = frozenset(enrolled)
         self._counting = {one.certificate.fingerprint for one in trust.releases}
         self._signers: dict[str, Fate] = {}
 
@@ -107,6 +112,10 @@ class Judge:
             if state.verity is False:
                 return Fate(UNSIGNED, "there is no signature of its digest", _SIGN)
             return Fate(UNSIGNED, "it has fs-verity, and no signature", _COPY)
+        promised = state.refused == "not-enrolled" and state.known_from == MANIFEST
+        if promised and state.signer in self._enrolled:
+            why = f"it is not signed by {state.named}, who is to have signed it, but by another"
+            return Fate(NOT_TRUSTED, why, _INSTALL)
         if state.signer is not None:
             return self._signed_by(state.signer, state.os or "")
         if state.named is not None:

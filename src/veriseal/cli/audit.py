@@ -22,6 +22,7 @@ from veriseal.boot.gather import Gathered
 from veriseal.build import files
 from veriseal.cli.progress import Progress
 from veriseal.errors import VerisealError, printable
+from veriseal.plan import ring
 from veriseal.plan import side as roots
 from veriseal.policy import Policy
 from veriseal.tree import source
@@ -120,6 +121,7 @@ def run(options: argparse.Namespace) -> int:
         except VerisealError as error:
             problems.append(error)
     sides = []
+    enrolled = ring.enrolled() or frozenset()
     for one in loaded:
         warnings = [] if one.gathered is None else one.gathered.warnings()
         errors = [] if one.error is None else [one.error]
@@ -133,7 +135,8 @@ def run(options: argparse.Namespace) -> int:
                 notes.append(f"Today, in {one.name}: {refused}")
             errors += [] if refused is None else [refused]
         sides.append(summary.Side(
-            one.name, one.trust, _judge(one, expected, signatures is not None), errors, warnings,
+            one.name, one.trust, _judge(one, expected, signatures is not None, enrolled), errors,
+            warnings,
         ))  # fmt: skip
     revoked = bool(expected and expected.manifest.revoked) or any(
         one.trust.revoked for one in loaded
@@ -251,12 +254,15 @@ def _manifest_refused(
     return None
 
 
-def _judge(one: _Loaded, expected: Expected | None, to_be_enabled: bool) -> Judge:
+def _judge(
+    one: _Loaded, expected: Expected | None, to_be_enabled: bool, enrolled: frozenset[str]
+) -> Judge:
     return Judge(
         one.trust,
         revoked=() if expected is None else expected.manifest.revoked,
         keyring=one.settings.keyring != "off",
         to_be_enabled=to_be_enabled,
+        enrolled=enrolled,
     )
 
 

@@ -22,6 +22,7 @@ one. With --drop and --revoke-... nothing is changed: they ask what if.
 
 exit status: 0, or 1 if the boot, or a file that is needed, would be refused
 """
+_NOT_COMPARED = "not compared: contents of files, and what no list has; see veriseal verify"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +39,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     tree.add_argument(
         "--without-tree", action="store_true", help="look at no tree: none has been built yet"
+    )
+    parser.add_argument(
+        "--final",
+        action="store_true",
+        help="the tree is entered as it is: what is not enabled yet is an error [for --tree /]",
     )
     parser.add_argument(
         "--initrd",
@@ -86,6 +92,7 @@ def run(options: argparse.Namespace) -> int:
             frozenset(fingerprints.of(text) for text in options.revoke_cert),
             tuple(_digest(text) for text in options.revoke_digest),
             options.without_tree,
+            options.final,
         )
     )
     if options.json:
@@ -165,7 +172,8 @@ def _lines(plan: Plan) -> list[str]:
         lines.append(f"  {number}. {step.text}")
         lines += [f"       {command}" for command in step.commands]
     refused = "the next boot, or something needed, would be refused: see the errors above"
-    return [*lines, "", refused if plan.refused else "nothing would be refused"]
+    lines += ["", refused if plan.refused else "nothing would be refused"]
+    return lines if plan.manifest is None else [*lines, _NOT_COMPARED]
 
 
 def _named(one: Release) -> str:

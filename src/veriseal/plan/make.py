@@ -12,17 +12,17 @@ A defect in one part does not hide those in the others.
 import contextlib
 import os
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from veriseal import manifest as statement
-from veriseal import report, signers
+from veriseal import signers
 from veriseal.audit.expected import Expected
 from veriseal.boot import floor
 from veriseal.boot.floor import Floor
 from veriseal.boot.gather import Gathered
 from veriseal.digest import Digest
 from veriseal.errors import VerisealError
-from veriseal.plan import changes, initrd, lost, ondisk, rogue, side, steps
+from veriseal.plan import changes, initrd, lost, ondisk, ring, rogue, side, steps
 from veriseal.plan.changes import Changes
 from veriseal.plan.lost import Lost
 from veriseal.plan.side import Side
@@ -43,6 +43,8 @@ class Question(NamedTuple):
         tree: that the next boot would enter; None for ``to``, or else ``root``.
         initrd: files, in the boot loader's order: what is in them counts, in place of ``to``.
         without_tree: whether no tree has been built yet.
+        final: whether the tree is entered as it is: what is not enabled yet is an error. So it is
+            without this for the running root.
         statement: a file: the trust statement in place of the one that the settings name.
         drop: releases that would leave the window.
         revoked: SHA-256 of certificates that would be revoked.
@@ -58,6 +60,7 @@ class Question(NamedTuple):
     revoked: frozenset[str] = frozenset()
     digests: tuple[Digest, ...] = ()
     without_tree: bool = False
+    final: bool = False
 
 
 class Plan(NamedTuple):
@@ -103,7 +106,9 @@ def make(question: Question) -> Plan:
         differences = changes.compare(now, trust)
         _say_ignored(trust, differences, found)
         groups, manifest, disk = (
-            ([], None, None) if question.without_tree else _tree(tree, target, then, found)
+            ([], None, None)
+            if question.without_tree
+            else _tree(question, tree, target, then, found)
         )
         found += [one.finding() for one in groups]
         if question.initrd:
@@ -246,13 +251,15 @@ def _say_ignored(trust: TrustSet, differences: Changes, found: list[Finding]) ->
 
 
 def _tree(
-    tree: str, target: Side, then: Gathered, found: list[Finding]
+    question: Question, tree: str, target: Side, then: Gathered, found: list[Finding]
 ) -> tuple[list[Lost], source.Release | None, ondisk.State | None]:
     """The manifest of ``tree``, if the next boot takes it, and its files.
 
     Also where it does not the files are told from it: more may be wrong than the manifest.
     """
     settings = target.settings
+    if question.without_tree:
+        return [], None, None
     if settings.root == "composefs":
         found += ondisk.images(tree, target, then)
         return [], None, None
@@ -274,7 +281,8 @@ def _tree(
         found.append(finding.of(error))
         return [], None, None
     expected = Expected(release.manifest, contents.digests, known, release.path)
-    disk = ondisk.examine(tree, expected, then.trust, settings)
+    final = question.final or os.path.realpath(tree) == "/"
+    disk = ondisk.examine(tree, expected, then.trust, settings, final)
     found += disk.findings
     found += rogue.find(tree, release.manifest, contents)
     groups = lost.by_digest(contents, (*release.manifest.revoked, *then.trust.revoked))
@@ -354,10 +362,11 @@ def _kept(path: str, question: Question, target: Side, tree: str) -> str:
     return other if os.path.exists(other) else "CERTIFICATE"
 
 
-def _enrolled(root: str, now: TrustSet | None) -> set[str]:
+def _enrolled(root: str, now: TrustSet | None) -> frozenset[str]:
     """SHA-256 of the certificates in this boot's keyring, or of those that count for ``root``."""
     if os.path.realpath(root) == "/":
-        with contextlib.suppress(VerisealError, AttributeError, KeyError, TypeError):
-            ring: Any = report.read()["kernel_keyring"]
-            return {str(key["fingerprint"]) for key in ring["keys"]}
-    return set() if now is None else {one.certificate.fingerprint for one in now.releases}
+        with contextlib.suppress(VerisealError):
+            enrolled = ring.enrolled()
+            if enrolled is not None:
+                return enrolled
+    return frozenset(() if now is None else (one.certificate.fingerprint for one in now.releases))

@@ -1,16 +1,17 @@
 """What is on the disk of a tree, compared with what a boot would take."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import NamedTuple
 
 from veriseal import manifest, signature
 from veriseal.audit import fate, files
 from veriseal.audit.expected import Expected
-from veriseal.audit.files import Known
+from veriseal.audit.files import FileState, Known
 from veriseal.boot import gather
 from veriseal.boot.gather import Gathered
 from veriseal.errors import VerisealError
+from veriseal.plan import ring
 from veriseal.plan.side import Side
 from veriseal.policy import Policy
 from veriseal.signers import Signed
@@ -22,8 +23,6 @@ from veriseal.trust.model import TrustSet
 NOT_ENABLED = "not-enabled"
 _SHOWN = 5
 """Paths in a message."""
-_OWN_GROUP = (fate.OK, fate.NOT_TRUSTED, fate.REVOKED)
-"""Fates that are said elsewhere, by signer and by digest."""
 
 
 class State(NamedTuple):
@@ -99,29 +98,49 @@ def _deployments(root: str, settings: Policy) -> list[str]:
         return []
 
 
-def examine(tree: str, expected: Expected, trust: TrustSet, settings: Policy) -> State:
-    """The needed files of ``tree`` as they are. Raises OSError, VerisealError ``worker-died``."""
+def examine(tree: str, expected: Expected, trust: TrustSet, settings: Policy, final: bool) -> State:
+    """The needed files of ``tree`` as they are. Raises OSError, VerisealError.
+
+    See `judged` for ``final``.
+    """
     known = [Known(one.certificate, one.os) for one in trust.releases]
     known += [
         Known(one.certificate, one.os) for one in trust.ignored if one.certificate is not None
     ]
+    enrolled = ring.enrolled() or frozenset()
     everything = settings.verity == "all"
     top = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         states = files.examine(top, expected, known, all_verity=everything).files
     finally:
         os.close(top)
-    judge = fate.Judge(trust, keyring=settings.keyring == "require")
+    return judged(states, trust, settings.keyring == "require", enrolled, final)
+
+
+def judged(
+    states: Iterable[FileState],
+    trust: TrustSet,
+    keyring: bool,
+    enrolled: Iterable[str],
+    final: bool,
+) -> State:
+    """What ``states`` come to. Pure.
+
+    ``keyring`` and ``enrolled`` are those of `fate.Judge`. A ``final`` tree is the one that the
+    next boot enters as it is: then what is not enabled yet, or could not be looked at, is an error.
+    """
+    judge = fate.Judge(trust, keyring=keyring, enrolled=enrolled)
+    counting = {one.certificate.fingerprint for one in trust.releases}
     needed = [one for one in states if one.needed]
     groups: dict[str, list[bytes]] = {}
     for one in needed:
         kind = judge.of(one).kind
-        if kind not in _OWN_GROUP:
+        if not _said_elsewhere(one, kind, counting):
             groups.setdefault(kind, []).append(one.path)
     bare = groups.pop(fate.NO_VERITY, [])
-    found = [_said(kind, paths) for kind, paths in groups.items()]
+    found = [_said(kind, paths, final) for kind, paths in groups.items()]
     if bare:
-        found.append(_bare(bare, len(needed)))
+        found.append(_bare(bare, len(needed), final))
     signed = {
         one.path: Signed(one.os or "", one.signer, one.named or one.signer)
         for one in needed
@@ -130,16 +149,23 @@ def examine(tree: str, expected: Expected, trust: TrustSet, settings: Policy) ->
     return State(signed, found, len(bare))
 
 
-def _said(kind: str, paths: list[bytes]) -> Finding:
-    level = WARNING if kind == fate.UNKNOWN else ERROR
+def _said_elsewhere(one: FileState, kind: str, counting: Container[str]) -> bool:
+    """Whether `lost` names the file: by a known signer that does not count, or by its digest."""
+    if kind == fate.NOT_TRUSTED:
+        return one.signer is not None and one.signer not in counting
+    return kind == fate.OK or kind == fate.REVOKED and not one.changed
+
+
+def _said(kind: str, paths: list[bytes], final: bool) -> Finding:
+    level = WARNING if kind == fate.UNKNOWN and not final else ERROR
     remedy = "See each with: veriseal audit"
     return Finding(level, kind, f"{fate.KINDS[kind]}: {_named(paths)}", None, remedy)
 
 
-def _bare(paths: list[bytes], needed: int) -> Finding:
+def _bare(paths: list[bytes], needed: int, final: bool) -> Finding:
     # Where no file has verity the tree is being built, or staged. Where some have, the others
     # were forgotten, or put there since.
-    level = WARNING if len(paths) == needed else ERROR
+    level = WARNING if len(paths) == needed and not final else ERROR
     text = f"without fs-verity the boot is refused: {_named(paths)}"
     remedy = "Before the reboot: veriseal enable --release RELEASE TREE"
     return Finding(level, NOT_ENABLED, text, None, remedy)
