@@ -102,7 +102,7 @@ install: ## install the project, below DESTDIR=
 	put share/man/man1 src/man/*.1; \
 	mode=755; \
 	put lib/dracut/modules.d/90veriseal dracut/90veriseal/*; \
-	put lib/kernel/install.d kernel-install/*.install
+	put lib/kernel/install.d dracut/*.install
 	@if [ -x '$(ROOT)/usr/bin/python3' ] && [ "$$(id -u)" = 0 ]; then \
 		chroot '$(ROOT)/' /usr/bin/python3 -m compileall -q \
 			--invalidation-mode unchecked-hash /usr/lib/veriseal \
