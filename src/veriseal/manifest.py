@@ -1,15 +1,15 @@
 """The manifest: the signed statement about one version of a release, and its checks. Pure.
 
 A small JSON file. What is signed is its fs-verity digest, with the same signature as that of a
-program; what it says of the tree are the fs-verity digests of the files beside it: the tree list,
-the closures and the signers.
+program but a salt of its own, see `domain`; what it says of the tree are the fs-verity digests of
+the files beside it: the tree list, the closures and the signers.
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from veriseal import closure, merkle, pattern, signature, signers
+from veriseal import closure, domain, merkle, pattern, signature, signers
 from veriseal.certificate import Certificate
 from veriseal.digest import Digest, algorithm
 from veriseal.errors import VerisealError
@@ -29,7 +29,7 @@ MAX_TREE_LIST_SIZE = 1 << 28
 MAX_SIGNATURES = 64
 
 PARAMETERS = Parameters()
-"""How the manifest and the files beside it are digested: SHA-256, 4096 bytes, no salt."""
+"""How the files beside the manifest are digested: SHA-256, 4096 bytes, no salt."""
 
 
 class Attached(NamedTuple):
@@ -137,10 +137,12 @@ def _tree_values(fields: Fields, path: str) -> dict[str, Any]:
         "signers": _attached(fields, "signers", signers.MAX_SIZE, path),
     }
     try:
-        values["parameters"] = Parameters(
-            algorithm(verity.text("algorithm")),
-            verity.number("block_size", 1),
-            bytes.fromhex(verity.text("salt", may_be_empty=True)),
+        values["parameters"] = domain.of_files(
+            Parameters(
+                algorithm(verity.text("algorithm")),
+                verity.number("block_size", 1),
+                bytes.fromhex(verity.text("salt", may_be_empty=True)),
+            )
         )
         for name in ("exclusive", "mutable", "signed"):
             values[name] = pattern.Patterns(fields.texts(name)).texts
@@ -157,6 +159,11 @@ def _attached(fields: Fields, name: str, most: int, path: str) -> Attached:
         raise _bad(path, f"the digest of {name}", PARAMETERS.algorithm, attached.digest)
     inner.end()
     return attached
+
+
+def digest(data: bytes) -> Digest:
+    """What the signatures of the manifest ``data`` sign: its digest as a manifest."""
+    return merkle.data_digest(data, domain.MANIFEST)
 
 
 class Signature(NamedTuple):
@@ -181,12 +188,12 @@ def check_signatures(
 
     Raises VerisealError ``manifest-not-signed`` saying what is wrong with each file.
     """
-    digest = merkle.data_digest(data, PARAMETERS)
+    whole = digest(data)
     counted: dict[str, Signature] = {}
     ignored: list[str] = []
     for name, der in signatures.items():
         try:
-            signer = _signer(der, digest, certificates, name)
+            signer = _signer(der, whole, certificates, name)
             counted[signer.fingerprint] = Signature(signer, der)
         except VerisealError as error:
             ignored.append(str(error))
@@ -205,12 +212,16 @@ def check_signatures(
 
 
 def _signer(
-    der: bytes, digest: Digest, certificates: Iterable[Certificate], name: str
+    der: bytes, whole: Digest, certificates: Iterable[Certificate], name: str
 ) -> Certificate:
     info = signature.inspect(der, name)
     for certificate in certificates:
         if info.names(certificate):
-            signature.verify(der, digest, certificate, name)
+            try:
+                signature.check(info, whole, certificate, name)
+            except VerisealError as error:
+                error.remedy = "Sign it as a manifest: veriseal sign --manifest"
+                raise
             return certificate
     raise VerisealError(
         "not-enrolled", "signed by a certificate that does not count", path=name, found=info.signer

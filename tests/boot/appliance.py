@@ -202,7 +202,7 @@ def _other_manifests(tree: Path, keys: Path, scratch: Path) -> None:
         place.mkdir(parents=True)
         (place / "manifest.json").write_text(manifest)
         veriseal("sign", "--key", keys / f"{signer}.key", "--cert", keys / f"{signer}.pem",
-                 "--out", place / "signature", place / "manifest.json")  # fmt: skip
+                 "--manifest", "--out", place / "signature", place / "manifest.json")  # fmt: skip
 
 
 def veriseal(*arguments: str | Path) -> str:

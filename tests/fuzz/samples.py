@@ -187,7 +187,7 @@ def ec_signature() -> bytes:
 
 def signed(data: bytes) -> bytes:
     """A signature, by the RSA key, of a manifest."""
-    digest = merkle.data_digest(data, manifest.PARAMETERS)
+    digest = manifest.digest(data)
     return signature.make(digest, rsa_key(), signer("rsa"))
 
 

@@ -10,7 +10,7 @@ from random import Random
 
 from tests.fuzz import mutate, samples, workplace
 from tests.fuzz.contract import attempt
-from veriseal import merkle, signature, voa
+from veriseal import signature, voa
 from veriseal.errors import VerisealError
 from veriseal.trust import statement as trust
 from veriseal.trust import vouched
@@ -36,7 +36,7 @@ def _sample() -> bytes:
 
 
 def _sign(data: bytes) -> bytes:
-    digest = merkle.data_digest(data, vouched.PARAMETERS)
+    digest = vouched.digest(data)
     return signature.make(digest, samples.rsa_key(), samples.root())
 
 

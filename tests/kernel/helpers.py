@@ -135,7 +135,7 @@ def install(
 
 
 def sign(data: bytes, signer: Signer, parameters: Parameters = PLAIN) -> bytes:
-    """A built-in signature of a file that would hold ``data``."""
+    """A built-in signature of a file that would hold ``data``; see `domain` for other things."""
     return signature.make(merkle.data_digest(data, parameters), signer.key, signer.certificate)
 
 

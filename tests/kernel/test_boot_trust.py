@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from veriseal import certificate, journal, policy, report, table
+from veriseal import certificate, domain, journal, policy, report, table
 from veriseal.boot import floor, gather
 from veriseal.boot.floor import Floor
 from veriseal.build import keys, pki
@@ -65,7 +65,7 @@ class Vendor(NamedTuple):
         said = Statement("debian", version, CREATED, names, (), (), path, self.anchor)
         data = statement.serialize(said._replace(**more))
         root = Signer(self.key, self.anchor, "", "")
-        helpers.write(f"{path}.acme.sig", helpers.sign(data, root))
+        helpers.write(f"{path}.acme.sig", helpers.sign(data, root, domain.STATEMENT))
         return helpers.write(path, data)
 
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 from systemd import journal as reading
 
-from veriseal import journal, manifest, policy, report, table, trusted
+from veriseal import domain, journal, manifest, policy, report, table, trusted
 from veriseal.boot import floor
 from veriseal.boot.floor import Floor
 from veriseal.digest import Digest
@@ -342,7 +342,8 @@ def signature_path() -> str:
 
 def sign_again(signer: Signer, name: str = "again") -> None:
     data = helpers.read(f"{OWN}/{manifest.NAME}")
-    helpers.write(f"{OWN}/{manifest.NAME}.{name}.sig", helpers.sign(data, signer))
+    der = helpers.sign(data, signer, domain.MANIFEST)
+    helpers.write(f"{OWN}/{manifest.NAME}.{name}.sig", der)
 
 
 def rolled_back(rsa: Signer, stranger: Signer) -> None:

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from veriseal import manifest
+from veriseal import domain, manifest
 from veriseal.boot import composefs
 from veriseal.digest import SHA512, Digest
 from veriseal.errors import VerisealError
@@ -221,7 +221,8 @@ def test_a_digest_file_for_each_deployment(
         statement = manifest.Manifest("debian:13", version, 0, image=image.digest)
         data = manifest.serialize(statement)
         helpers.write(f"{directory}/{manifest.NAME}", data)
-        helpers.write(f"{directory}/{manifest.NAME}.x.sig", helpers.sign(data, rsa))
+        der = helpers.sign(data, rsa, domain.MANIFEST)
+        helpers.write(f"{directory}/{manifest.NAME}.x.sig", der)
     trust = source.Trust([(None, rsa.certificate)], 1, ["debian:13"], 1)
     for image in made:
         cmdline = f"ro composefs={image.digest.value.hex()}"

@@ -16,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 import veriseal
-from veriseal import certificate, dump, manifest, merkle, policy, signature
+from veriseal import certificate, domain, dump, manifest, merkle, policy, signature
 from veriseal.build import files, keys, scan, walk
 from veriseal.digest import SHA256, SHA512, Digest
 from veriseal.errors import VerisealError
@@ -176,7 +176,7 @@ def test_manifest_and_signatures(
     assert made.tree is not None
     assert report["tree_digest"] == str(made.tree.digest)
     digest = Digest.parse(report["manifest_digest"])
-    assert digest == merkle.data_digest(data, PLAIN)
+    assert digest == merkle.data_digest(data, domain.MANIFEST)
     name = f"manifest.json.{cert.fingerprint[:16]}.sig"
     assert report["signature"] == str(out / name)
     signature.verify((out / name).read_bytes(), digest, cert)
@@ -749,14 +749,14 @@ def other_signer(tmp_path: Path, ec_key: Any, certify: Any, key_pem: Any) -> lis
     return [f"--key={tmp_path / 'other.key'}", f"--cert={tmp_path / 'other.cert'}"]
 
 
-def signers(directory: Path, *by: list[str]) -> list[str]:
+def signers(directory: Path, *by: list[str], needed: int = 0) -> list[str]:
     """The subjects whose signatures of the manifest count; nothing else may lie there."""
     names = [path.name for path in directory.iterdir() if path.name.endswith(".sig")]
     counted, ignored = manifest.check_signatures(
         (directory / "manifest.json").read_bytes(),
         {name: (directory / name).read_bytes() for name in names},
         [loaded(one) for one in by],
-        0,
+        needed,
         "",
     )
     assert not ignored
@@ -794,7 +794,13 @@ class TestSeveralSignatures:
         assert run()[0] == 0
         first = contents(out)
         added = f"{out}/manifest.json.second.sig"
-        assert cli("sign", *other_signer, f"--out={added}", f"{out}/manifest.json")[0] == 0
+        words = ("sign", *other_signer, f"{out}/manifest.json")
+        # As a file it is signed for what it is not.
+        assert cli(*words, f"--out={added}")[0] == 0
+        with pytest.raises(VerisealError) as caught:
+            signers(out, signer, other_signer, needed=2)
+        assert "veriseal sign --manifest" in str(caught.value)
+        assert cli(*words, "--manifest", f"--out={added}")[0] == 0
         assert signers(out, signer, other_signer) == [FIRST, SECOND]
         assert contents(out) == first | {"manifest.json.second.sig": Path(added).read_bytes()}
         certificates = (signer[1], other_signer[1])
@@ -1115,7 +1121,7 @@ class TestImage:
             "bytes": 70_000,
             "errors": [],
             "manifest": str(directory / "manifest.json"),
-            "manifest_digest": str(merkle.data_digest(data, PLAIN)),
+            "manifest_digest": str(merkle.data_digest(data, domain.MANIFEST)),
             "signature": str(directory / name),
             "removed_signatures": [],
             "image_digest": str(digest),
@@ -1126,7 +1132,7 @@ class TestImage:
         status, out, _ = cli("build", *words, "--image", str(image))
         (path,) = (tmp_path / "i").glob("*/manifest.json")
         assert status == 0
-        assert out.decode() == f"{merkle.data_digest(path.read_bytes(), PLAIN)} {path}\n"
+        assert out.decode() == f"{manifest.digest(path.read_bytes())} {path}\n"
 
     def test_several_in_one_directory(self, build: Any, image: Path, tmp_path: Path) -> None:
         assert build(image)[0] == 0

@@ -41,17 +41,18 @@ ALLOWED = {
     "signers": "errors fields",
     "dump": "errors digest",
     "merkle": "errors digest",
+    "domain": "errors merkle",
     "certificate": "errors pem",
     "chain": "errors certificate",
     "collisions": "errors certificate",
     "signature": "errors digest certificate",
-    "manifest": "errors fields digest merkle closure pattern certificate signature signers",
+    "manifest": "errors fields digest merkle domain closure pattern certificate signature signers",
     "kernel": "errors names digest",
     "sitepackages": "",
     "tree": "errors digest merkle closure signers dump pattern pool voa certificate signature "
     "manifest kernel",
-    "trust": "errors fields digest merkle pem voa policy certificate chain collisions signature "
-    "kernel",
+    "trust": "errors fields digest merkle domain pem voa policy certificate chain collisions "
+    "signature kernel",
     "launch": "errors names digest trusted report table script journal sitepackages kernel",
     "boot": "errors digest closure trusted report table journal osrelease pattern policy voa pem "
     "resolve certificate signature signers manifest trust tree kernel",
@@ -60,7 +61,7 @@ ALLOWED = {
     "audit": "errors digest merkle pattern certificate signature signers manifest pool kernel "
     "tree trust build",
     "unit": "errors build",
-    "build": "errors digest pem merkle closure script dump pattern policy osrelease pool "
+    "build": "errors digest pem merkle domain closure script dump pattern policy osrelease pool "
     "voa certificate chain collisions signature signers manifest trust kernel",
 }
 

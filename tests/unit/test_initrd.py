@@ -11,14 +11,15 @@ from typing import Any, NamedTuple
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from veriseal import certificate, merkle, osrelease, policy, signature
+from veriseal import certificate, domain, merkle, osrelease, policy, signature
 from veriseal.boot import floor, gather, initrd
 from veriseal.boot.floor import Floor
 from veriseal.certificate import Certificate
 from veriseal.digest import SHA256, Digest
 from veriseal.errors import VerisealError
-from veriseal.manifest import PARAMETERS, Manifest
+from veriseal.manifest import Manifest
 from veriseal.manifest import serialize as manifest_bytes
+from veriseal.merkle import Parameters
 from veriseal.policy import Policy
 from veriseal.trust import model, statement
 from veriseal.trust.statement import Statement, StatementRelease
@@ -38,8 +39,8 @@ class Signer(NamedTuple):
     pem: bytes
     certificate: Certificate
 
-    def sign(self, data: bytes) -> bytes:
-        return signature.make(merkle.data_digest(data, PARAMETERS), self.key, self.certificate)
+    def sign(self, data: bytes, kind: Parameters = domain.MANIFEST) -> bytes:
+        return signature.make(merkle.data_digest(data, kind), self.key, self.certificate)
 
 
 class System:
@@ -101,7 +102,7 @@ class System:
         )._replace(**more)
         data = statement.serialize(said)
         self.put(path, data)
-        self.put(f"{path}.acme.sig", self.anchor.sign(data))
+        self.put(f"{path}.acme.sig", self.anchor.sign(data, domain.STATEMENT))
 
     def install(self, **settings: Any) -> initrd.Installed:
         return initrd.install(str(self.target), Policy(**settings), OS, str(self.root))
@@ -366,7 +367,7 @@ def link(system: System) -> None:
 def by_another(system: System) -> None:
     other = system.new_root("Other")
     data = (system.root / "etc/trust.json").read_bytes()
-    (system.root / "etc/trust.json.acme.sig").write_bytes(other.sign(data))
+    (system.root / "etc/trust.json.acme.sig").write_bytes(other.sign(data, domain.STATEMENT))
 
 
 def edited(system: System) -> None:

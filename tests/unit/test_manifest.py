@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veriseal import certificate, closure, manifest, merkle, signature
+from veriseal import certificate, closure, domain, manifest, merkle, signature
 from veriseal import signers as signed_by
 from veriseal.certificate import Certificate
 from veriseal.digest import SHA256, SHA512, Digest
@@ -100,6 +100,10 @@ BAD: dict[str, bytes] = {
     "algorithm": changed(lambda d: d["verity"].update(algorithm="md5")),
     "block size": changed(lambda d: d["verity"].update(block_size=3)),
     "salt": changed(lambda d: d["verity"].update(salt="xx")),
+    "salt of manifests": changed(
+        lambda d: d["verity"].update(salt=domain.MANIFEST.salt.hex(), algorithm="sha512")
+    ),
+    "salt of statements": changed(lambda d: d["verity"].update(salt=domain.STATEMENT.salt.hex())),
     "pattern": changed(lambda d: d.update(exclusive=["usr"])),
     "patterns": changed(lambda d: d.update(mutable="/var")),
     "revoked": changed(lambda d: d.update(revoked=["x"])),
@@ -143,7 +147,7 @@ DATA = manifest.serialize(TREE)
 
 
 def sign(signer: Signer, data: bytes = DATA) -> bytes:
-    return signature.make(merkle.data_digest(data, manifest.PARAMETERS), *signer)
+    return signature.make(manifest.digest(data), *signer)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veriseal import certificate, closure, manifest, merkle, signature
+from veriseal import certificate, closure, manifest, signature
 from veriseal.build.signer import assemble
 from veriseal.certificate import Certificate
 from veriseal.digest import SHA256, SHA512, Digest
@@ -39,7 +39,7 @@ class Signer(NamedTuple):
     certificate: Certificate
 
     def sign(self, data: bytes) -> bytes:
-        digest = merkle.data_digest(data, vouched.PARAMETERS)
+        digest = vouched.digest(data)
         return signature.make(digest, self.key, self.certificate)
 
 
@@ -198,7 +198,7 @@ def test_a_release_certificate_signs_no_statement(
     place: Place, made: Statement, root: Signer, release: Signer
 ) -> None:
     data = statement.serialize(made)
-    digest = merkle.data_digest(data, vouched.PARAMETERS)
+    digest = vouched.digest(data)
     raw = release.key.sign(digest.formatted(), ec.ECDSA(hashes.SHA256()))
     # By its own name, and by that of the root.
     for signer in (release.certificate, root.certificate):
@@ -590,7 +590,7 @@ def test_making_one(vendor: Callable[..., Any], tmp_path: Path, fsverity: str) -
     assert made.revoked_certificates == (leaf.fingerprint, bytes(range(32)).hex())
     assert "debian:13: CN=Acme release debian:13" in err
     assert "another anchor" not in err
-    command = [fsverity, "digest", "trust.json"]
+    command = [fsverity, "digest", f"--salt={domain.STATEMENT.salt.hex()}", "trust.json"]
     assert subprocess.run(command, cwd=tmp_path, capture_output=True, check=True).stdout == out
 
 
@@ -637,7 +637,7 @@ def test_openssl_reads_the_signature(
     assert cli("pki", "root", "--name", "New", *new)[0] == 0
     assert vendor(signer="new")[0] == 0
     (name,) = [one for one in names(tmp_path) if one.endswith(".sig")]
-    digest = merkle.data_digest((tmp_path / "trust.json").read_bytes(), vouched.PARAMETERS)
+    digest = vouched.digest((tmp_path / "trust.json").read_bytes())
     content = tmp_path / "digest"
     for tool in ("cms", "smime"):
         command = ["openssl", tool, "-verify", "-binary", "-inform", "DER", "-in", name]

@@ -169,6 +169,19 @@ def write_image(out: str, image: Digest, statement: Manifest, by: Signer) -> Wri
     return Written(*_write(directory, statement, by), image, removed)
 
 
+def sign(path: str, by: Signer, out: str | None = None) -> Digest:
+    """Add the signature of the manifest ``path`` by ``by``, as ``out`` or beside it.
+
+    Returns what was signed. Raises OSError, VerisealError (``bad-manifest``).
+    """
+    data = files.read(path, manifest.MAX_SIZE)
+    # What is no manifest gets no signature as one.
+    manifest.parse(data, path)
+    digest = manifest.digest(data)
+    _sign(digest, by, beside.signature_path(path, by) if out is None else out)
+    return digest
+
+
 def image_digest(
     path: str, parameters: Parameters, on_part: OnPart | None = None
 ) -> tuple[Digest, int]:
@@ -194,7 +207,7 @@ def image_digest(
 
 def _write(directory: str, statement: Manifest, by: Signer) -> tuple[str, Digest, str]:
     path, data = os.path.join(directory, manifest.NAME), manifest.serialize(statement)
-    digest = merkle.data_digest(data, manifest.PARAMETERS)
+    digest = manifest.digest(data)
     der = beside.signature_path(path, by)
     _sign(digest, by, der)
     files.replace(path, data)

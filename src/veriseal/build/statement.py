@@ -3,7 +3,6 @@
 import os
 from typing import NamedTuple
 
-from veriseal import merkle
 from veriseal.build import beside, files, pki
 from veriseal.build.sign import has_signature
 from veriseal.build.signer import Signer
@@ -39,7 +38,7 @@ def write(path: str, made: Statement, by: Signer) -> Written:
         pki.check_os(release.os)
     pki.check_os(made.os)
     data = statement.serialize(made)
-    digest = merkle.data_digest(data, vouched.PARAMETERS)
+    digest = vouched.digest(data)
     own = beside.signature_path(path, by)
     # Of those under which the root can be installed it vouches for the most.
     anchors = [Anchor(made.os.partition(":")[0], by.certificate)]

@@ -81,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
     """Build the release; failures go to stderr and the exit status."""
     # A collection in a worker would copy all the memory that it shares with the others.
     gc.disable()
-    chosen = parameters.of(options)
+    chosen = parameters.of_files(options)
     version = numbers.number("--version", options.number, 1)
     if not options.os.isprintable() or {"", "/"} & {options.os, *options.os}:
         raise UsageError(f"--os: not the name of a release: {options.os}")

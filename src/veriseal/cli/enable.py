@@ -58,7 +58,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Enable each file; failures go to stderr and the exit status."""
-    chosen = parameters.of(options)
+    chosen = parameters.of_files(options)
     signatures = _signatures(options)
     found = walk.find(options.paths)
     if options.release is not None:

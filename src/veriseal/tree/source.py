@@ -130,7 +130,7 @@ def load(directory: int, shown: str, trust: Trust) -> Release:
     tree_list = _attached(directory, statement.TREE_LIST, manifest.tree, shown)
     closures = _attached(directory, closure.NAME, manifest.closures, shown)
     signed_by = _attached(directory, signers.NAME, manifest.signers, shown)
-    digest = merkle.data_digest(data, statement.PARAMETERS)
+    digest = statement.digest(data)
     _require_not_revoked((digest, manifest.image), trust, path)
     revoked = tuple(dict.fromkeys((*manifest.revoked, *trust.revoked)))
     manifest = manifest._replace(revoked=revoked)

@@ -1,7 +1,8 @@
 """The trust statement: which releases count, signed by an anchor, apart from the initrd.
 
 One JSON file. What is signed is its fs-verity digest, with the same built-in signature as that of
-a program, by the key of a trust anchor: ``NAME.json``, and beside it ``NAME.json.ANYTHING.sig``.
+a program but a salt of its own, see `domain`, by the key of a trust anchor: ``NAME.json``, and
+beside it ``NAME.json.ANYTHING.sig``.
 
 `load` reads one that nobody has verified, in order, so that nothing is parsed before its signature
 was checked:

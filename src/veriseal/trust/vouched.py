@@ -4,16 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from cryptography import x509
 
-from veriseal import merkle, signature
+from veriseal import domain, merkle, signature
 from veriseal.certificate import Certificate
 from veriseal.digest import Digest
 from veriseal.errors import VerisealError
-from veriseal.merkle import Parameters
 from veriseal.trust import beside
 from veriseal.trust.model import Anchor
-
-PARAMETERS = Parameters()
-"""How a statement is digested: SHA-256, 4096 bytes, no salt."""
 
 _MAX_SHOWN = 8
 """What is wrong with more signatures than these is not said: a console has few lines."""
@@ -21,6 +17,11 @@ _MAX_SHOWN = 8
 REMEDY = (
     "Install the vendor's statement with its signature. It is made with: veriseal trust statement"
 )
+
+
+def digest(data: bytes) -> Digest:
+    """What the signatures of the statement ``data`` sign: its digest as a statement."""
+    return merkle.data_digest(data, domain.STATEMENT)
 
 
 def signers(
@@ -42,7 +43,7 @@ def signers(
             found=len(signatures),
             remedy="Remove those that do not count",
         )
-    digest = merkle.data_digest(data, PARAMETERS)
+    whole = digest(data)
     able = [anchor for anchor in anchors if _may_revoke(anchor.certificate)]
     counted: list[Anchor] = []
     mistakes = [
@@ -55,7 +56,7 @@ def signers(
             mistakes.append(f"{name}: {der.strerror}")
             continue
         try:
-            counted += _signers(der, digest, able, name)
+            counted += _signers(der, whole, able, name)
         except VerisealError as error:
             mistakes.append(str(error))
     if not counted:
@@ -72,7 +73,7 @@ def signers(
     return counted
 
 
-def _signers(der: bytes, digest: Digest, anchors: Iterable[Anchor], name: str) -> list[Anchor]:
+def _signers(der: bytes, whole: Digest, anchors: Iterable[Anchor], name: str) -> list[Anchor]:
     info = signature.inspect(der, name)
     # A stranger can give a certificate of his the names of an anchor, and one certificate can be
     # the anchor of several systems: each is tried.
@@ -84,7 +85,7 @@ def _signers(der: bytes, digest: Digest, anchors: Iterable[Anchor], name: str) -
     good, last = [], None
     for anchor in named:
         try:
-            signature.verify(der, digest, anchor.certificate, name)
+            signature.check(info, whole, anchor.certificate, name)
             good.append(anchor)
         except VerisealError as error:
             last = error
