@@ -55,6 +55,8 @@ with open(PATH, "w") as file:
     file.write(text)
 """
 _FILL_KEYRING = """\
+import ctypes
+import os
 import sys
 
 sys.path.insert(0, "/usr/lib/veriseal")
@@ -64,8 +66,10 @@ ring = keyring.fs_verity_keyring()
 for name in {names}:
     with open(name, "rb") as file:
         keyring.add_certificate(file.read(), ring)
-keyring.restrict(ring)
 # As systemd-keyring-setup leaves it.
+lib = ctypes.CDLL("libkeyutils.so.1", use_errno=True)
+if lib.keyctl_restrict_keyring(ring, b"asymmetric", b"key_or_keyring:0:chain") != 0:
+    raise SystemExit(os.strerror(ctypes.get_errno()))
 keyring.set_permissions(ring, 0x08070000)
 """
 
