@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veriseal import certificate, closure, manifest, signature
+from veriseal import certificate, closure, domain, manifest, signature
 from veriseal.build.signer import assemble
 from veriseal.certificate import Certificate
 from veriseal.digest import SHA256, SHA512, Digest
