@@ -3,11 +3,12 @@
 import errno
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from veriseal import certificate
-from veriseal.boot import adopt, seal
+from veriseal.boot import adopt, handed, seal
 from veriseal.errors import VerisealError
 from veriseal.kernel import keyring as kernel
 from veriseal.kernel import sysctl
@@ -27,6 +28,7 @@ class Keyring:
         self.keys: dict[int, Key] = {RING: Key(RING, "keyring", 0, 0x082F0000, ".fs-verity")}
         self.linked: list[int] = []
         self.restricted = False
+        self.refuses_with = errno.EPERM
         self.required = False
         self.names: dict[bytes, str] = {}
         self.fail: str | None = None
@@ -45,7 +47,7 @@ class Keyring:
         if ring == RING and self.keys[RING].permissions == seal.KEYRING_MASK:
             raise OSError(errno.EACCES, "no write permission")
         if ring == RING and self.restricted:
-            raise OSError(errno.EPERM, "restricted")
+            raise OSError(self.refuses_with, "restricted")
         serial = RING + len(self.keys)
         self.keys[serial] = Key(serial, "asymmetric", 0, 0x3F010000, self.names.get(der, "probe"))
         if ring == RING:
@@ -230,6 +232,7 @@ GOOD_JSON = {"keys": [], "serial": 7, "permissions": "0x08030000", "sealed_by": 
         {**GOOD_JSON, "serial": "x"},
         {**GOOD_JSON, "permissions": "rwx"},
         {**GOOD_JSON, "sealed_by": "somebody"},
+        {**GOOD_JSON, "takes": "anything"},
         {**GOOD_JSON, "keys": [{"serial": 1}]},
     ],
 )
@@ -241,11 +244,21 @@ def test_a_damaged_report_of_the_keyring(data: object) -> None:
 
 # A keyring that another service has filled and sealed.
 
-NEW_MASK, OLD_MASK = adopt.SEALED_BY_OTHERS
+NEW_MASK, OLD_MASK = adopt.SEALED, adopt.UNREADABLE
+VOUCHED = "only certificates that an enrolled key has signed"
+
+
+@pytest.fixture(autouse=True)
+def initrd(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A root directory in which nobody has handed in anything."""
+    found = handed.found
+    monkeypatch.setattr(handed, "found", lambda: found(str(tmp_path)))
+    return tmp_path
 
 
 def fill(ring: Keyring, trust: TrustSet, mask: int = NEW_MASK, restricted: bool = True) -> None:
     """As systemd-keyring-setup leaves the keyring."""
+    ring.refuses_with = errno.ENOKEY
     for release in trust.releases:
         ring.add_certificate(release.certificate.der, RING)
     ring.restricted = restricted
@@ -266,6 +279,7 @@ def test_what_another_service_sealed_is_taken_over(ring: Keyring, trust: TrustSe
     linked = list(ring.linked)
     sealed = adopt.adopt(trust, steps)
     assert (sealed.by, sealed.mask) == ("another service", NEW_MASK)
+    assert sealed.takes == sealed.as_json()["takes"] == VOUCHED
     assert ring.linked == linked == [key.serial for key in sealed.keys]
     assert ring.required
     wanted = [one.certificate.fingerprint for one in trust.releases]
@@ -319,22 +333,99 @@ def test_permissions_alone_are_no_seal(ring: Keyring, trust: TrustSet) -> None:
     assert not ring.required
 
 
+def test_a_restriction_that_takes_nothing(ring: Keyring, trust: TrustSet) -> None:
+    fill(ring, trust)
+    ring.refuses_with = errno.EPERM
+    assert adopt.adopt(trust, steps).takes == "no further key"
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EKEYREJECTED, errno.ENOPKG, errno.EDQUOT])
+def test_a_refusal_that_is_none_of_a_restriction(
+    ring: Keyring, trust: TrustSet, number: int
+) -> None:
+    fill(ring, trust)
+    ring.refuses_with = number
+    error = refusal(trust)
+    assert error.reason == "restrict-failed"
+    assert (error.expected, error.found) == ("EPERM or ENOKEY", errno.errorcode[number])
+    assert not ring.required
+
+
+def test_our_own_keyring_takes_nothing_at_all(ring: Keyring, trust: TrustSet) -> None:
+    ring.refuses_with = errno.ENOKEY
+    with pytest.raises(VerisealError) as caught:
+        seal.seal(trust, steps)
+    assert caught.value.reason == "restrict-failed"
+
+
 def test_a_sealed_keyring_without_a_key(ring: Keyring, trust: TrustSet) -> None:
     fill(ring, trust._replace(releases=[]))
-    assert refusal(trust).reason == "sealed-by-another"
-
-
-def test_a_sealed_keyring_that_nobody_may_list(
-    ring: Keyring, trust: TrustSet, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(_ring: int) -> list[int]:
-        raise OSError(errno.EACCES, os.strerror(errno.EACCES), "keyctl read")
-
-    fill(ring, trust, OLD_MASK)
-    monkeypatch.setattr(kernel, "contents", refuse)
     error = refusal(trust)
     assert error.reason == "sealed-by-another"
-    assert "0x08010000" in str(error.found)
+    assert "without a key in it" in error.problem
+
+
+def test_a_sealed_keyring_that_nobody_may_list(ring: Keyring, trust: TrustSet) -> None:
+    fill(ring, trust, OLD_MASK)
+    error = refusal(trust)
+    assert error.reason == "sealed-by-another"
+    assert "nobody can list its keys" in error.problem
+    assert error.found == "permissions 0x08010000"
+    assert not ring.required
+
+
+HANDED_IN = [
+    "run/credentials/@system/keyring-setup.fs-verity.x",
+    "run/credentials/@encrypted/keyring-setup.fs-verity.x",
+    "run/credentials/@initrd/keyring-setup.os",
+    "run/credentials/systemd-keyring-setup.service/keyring-setup.fs-verity.x",
+    "run/credstore/keyring-setup.fs-verity.x",
+    "run/credstore.encrypted/keyring-setup.fs-verity.x",
+    "run/voa/debian/kernel-keyring/fs-verity/x509/x-certificate.pem",
+    "run/voa/stray",
+]
+
+
+@pytest.mark.parametrize("path", HANDED_IN)
+def test_where_a_certificate_was_handed_in_no_key_is_what_its_name_says(
+    ring: Keyring, trust: TrustSet, initrd: Path, path: str
+) -> None:
+    fill(ring, trust)
+    (initrd / path).parent.mkdir(parents=True)
+    (initrd / path).touch()
+    error = refusal(trust)
+    assert error.reason == "sealed-by-another"
+    assert error.found == str(initrd / path)
+    assert ring.calls == []
+    (initrd / path).unlink()
+    assert adopt.adopt(trust, steps).by == seal.OTHER
+
+
+@pytest.mark.parametrize("path", ["run/voa", "run/voa/debian", "run/credentials/keyring-setup.x"])
+def test_a_link_is_not_followed_and_counts(
+    ring: Keyring, trust: TrustSet, initrd: Path, path: str
+) -> None:
+    fill(ring, trust)
+    (initrd / path).parent.mkdir(parents=True)
+    (initrd / path).symlink_to(initrd)
+    assert refusal(trust).found == str(initrd / path)
+
+
+def test_many_that_were_handed_in_are_counted(ring: Keyring, trust: TrustSet, initrd: Path) -> None:
+    fill(ring, trust)
+    (initrd / "run/voa").mkdir(parents=True)
+    for number in range(1000):
+        (initrd / f"run/voa/{number}").touch()
+    error = refusal(trust)
+    assert str(error.found).endswith("; and 992 more")
+
+
+def test_other_credentials_do_not_matter(ring: Keyring, trust: TrustSet, initrd: Path) -> None:
+    fill(ring, trust)
+    for path in ("run/credentials/@system/network.dns", "run/voa/debian/image"):
+        (initrd / path).mkdir(parents=True)
+    (initrd / "run/credentials/@system/tty.console").touch()
+    assert adopt.adopt(trust, steps).by == seal.OTHER
 
 
 def test_what_the_other_service_left_out_does_not_count_and_is_named(

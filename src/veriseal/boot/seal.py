@@ -27,6 +27,10 @@ With user *search* root could invalidate."""
 OWN, OTHER = "veriseal", "another service"
 """Who sealed the keyring."""
 
+NOTHING, VOUCHED = "no further key", "only certificates that an enrolled key has signed"
+"""What a sealed keyring still takes. Whoever has the private key of an enrolled one could as well
+sign programs with it."""
+
 Step = Callable[..., None]
 """Called after each step with its MESSAGE_ID, one line of text and perhaps a priority."""
 
@@ -50,12 +54,16 @@ class Enrolled(NamedTuple):
 
 
 class Sealed(NamedTuple):
-    """The state that was read back from the kernel. ``by`` is `OWN` or `OTHER`."""
+    """The state that was read back from the kernel.
+
+    ``by`` is `OWN` or `OTHER`, ``takes`` is `NOTHING` or `VOUCHED`.
+    """
 
     keyring: int
     mask: int
     keys: list[Enrolled]
     by: str = OWN
+    takes: str = NOTHING
 
     def as_json(self) -> dict[str, Any]:
         """For the boot report; `from_json` is the way back."""
@@ -63,6 +71,7 @@ class Sealed(NamedTuple):
             "serial": self.keyring,
             "permissions": mask_text(self.mask),
             "sealed_by": self.by,
+            "takes": self.takes,
             "keys": [key._asdict() for key in self.keys],
         }
 
@@ -72,10 +81,10 @@ class Sealed(NamedTuple):
         try:
             keys = [Enrolled(**key) for key in data["keys"]]
             # An initrd of before there were others does not say it.
-            by = data.get("sealed_by", OWN)
-            if by not in (OWN, OTHER):
-                raise ValueError(by)
-            return cls(int(data["serial"]), int(data["permissions"], 16), keys, by)
+            by, takes = data.get("sealed_by", OWN), data.get("takes", NOTHING)
+            if by not in (OWN, OTHER) or takes not in (NOTHING, VOUCHED):
+                raise ValueError(f"{by}, {takes}")
+            return cls(int(data["serial"]), int(data["permissions"], 16), keys, by, takes)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise VerisealError(
                 "report-damaged", f"the keyring in the boot report: {error!r}"
@@ -232,13 +241,16 @@ def _restrict(ring: int, probe: bytes) -> None:
     require_refusal(ring, probe, (errno.EPERM,))
 
 
-def require_refusal(ring: int, probe: bytes, expected: tuple[int, ...]) -> None:
-    """Raise VerisealError unless adding ``probe``, a certificate, fails with ``expected``."""
+def require_refusal(ring: int, probe: bytes, expected: tuple[int, ...]) -> int:
+    """The number with which adding ``probe``, a certificate, fails: one of ``expected``.
+
+    Raises VerisealError ``restrict-failed``.
+    """
     try:
         serial = kernel.add_certificate(probe, ring)
     except OSError as error:
         if error.errno in expected:
-            return
+            return error.errno
         found = errno.errorcode.get(error.errno or 0, str(error.errno))
     else:
         kernel.unlink(serial, ring)

@@ -123,8 +123,10 @@ def as_text(state: dict[str, Any]) -> str:
 def _sealed_by(mode: dict[str, str], booted: dict[str, Any]) -> str:
     if mode.get("keyring") == report.OFF:
         return " (boot.keyring is off)"
-    if (booted.get("kernel_keyring") or {}).get("sealed_by") == seal.OTHER:
-        return f" (filled and sealed by {seal.OTHER}, and checked)"
+    ring = booted.get("kernel_keyring") or {}
+    if ring.get("sealed_by") == seal.OTHER:
+        takes = ring.get("takes", seal.NOTHING)
+        return f" (filled and sealed by {seal.OTHER}, and checked; it takes {takes})"
     return ""
 
 
