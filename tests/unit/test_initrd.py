@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from veriseal import certificate, domain, merkle, osrelease, policy, signature
+from veriseal import certificate, domain, merkle, osrelease, policy, report, signature
 from veriseal.boot import floor, gather, initrd
 from veriseal.boot.floor import Floor
 from veriseal.certificate import Certificate
@@ -430,6 +430,34 @@ def test_a_device_gets_a_mount_unit_and_a_deadline(system: System) -> None:
         text=True,
     )
     assert name not in said.stderr, said.stderr
+
+
+def test_a_device_that_a_running_machine_has_not_mounted(
+    system: System, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """While an image is built nobody can look at it; a machine that was sealed can."""
+    system.put_usual()
+    monkeypatch.setattr(report, "PATH", str(tmp_path / "boot.json"))
+    system.install(**DEVICE)
+    (tmp_path / "boot.json").touch()
+    error = system.refused("statement-not-seen", **DEVICE)
+    assert (error.path, "Mount it" in str(error)) == (DEVICE["statement_device"], True)
+    system.install(**DEVICE, without_statement="built-in")
+
+
+def test_a_device_whose_statement_alone_has_certificates(system: System) -> None:
+    system.put(f"usr/share/voa/debian/{ANCHOR}/acme.pem", system.anchor.pem)
+    assert system.refused("statement-not-seen", **DEVICE).path == DEVICE["statement_device"]
+
+
+def test_a_boot_whose_clock_is_not_set(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It goes by the time of the floor."""
+    system.put_usual()
+    booted(monkeypatch, Floor(1, 1))
+    assert "goes by 1970-01-01" in str(system.refused("clock-needed", dates="enforce"))
+    system.install(dates="warn")
+    booted(monkeypatch, Floor(1, CREATED))
+    system.install(dates="enforce")
 
 
 def tool(*argv: str) -> str:

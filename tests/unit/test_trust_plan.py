@@ -350,7 +350,61 @@ def test_a_revoked_key(world: World) -> None:
 
 def test_a_revoked_anchor_takes_its_releases_along(world: World) -> None:
     path = str(world.now.top / "usr/share/voa/debian/trust-anchor-image/default/x509/root.pem")
-    assert "no-certificates" in world.refusal("--revoke-cert", path)
+    assert list(world.refusal("--revoke-cert", path)) == ["no-anchor"]
+
+
+def test_a_revoked_authority_takes_its_releases_along(tmp_path: Path, cli: Cli) -> None:
+    root = Signer("Root", ca=True)
+    middle = Signer("Middle", by=root, ca=True)
+    old = Signer("Thirteen", by=middle)
+    world = World(tmp_path, Vendor(root, old, old), cli)
+    path = world.now.certificate(middle, "middle.pem")
+    build(world.now, old, world.top / "scratch")
+    assert world.ask()[0] == 0
+    found = world.refusal("--revoke-cert", path)
+    assert list(found) == ["no-certificates"]
+    assert "it would be revoked" in found["no-certificates"]["problem"]
+
+
+ON_DEVICE = 'statement = "/trust.json"\nstatement_device = "/dev/disk/by-label/NOSUCH"\n'
+
+
+def test_a_statement_on_a_device_that_nobody_can_look_at(world: World) -> None:
+    out = with_statement(world, "--version=5")
+    world.now.settings(f"[trust]\n{ON_DEVICE}")
+    build(world.now, world.vendor.old, world.top / "scratch")
+    found = world.refusal()
+    assert list(found) == ["statement-not-seen"]
+    assert found["statement-not-seen"]["path"] == "/dev/disk/by-label/NOSUCH"
+    assert "--statement" in found["statement-not-seen"]["remedy"]
+    assert world.ask("--statement", str(out))[0] == 0
+    world.now.settings(f'[trust]\n{ON_DEVICE}without_statement = "built-in"\n')
+    build(world.now, world.vendor.old, world.top / "scratch")
+    status, document = world.ask()
+    assert (status, "statement-not-used" in names(document)) == (0, True)
+
+
+def test_the_devices_of_this_machine_are_not_those_of_another_root(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = with_statement(world, "--version=5")
+    world.now.settings(f"[trust]\n{ON_DEVICE}")
+    build(world.now, world.vendor.old, world.top / "scratch")
+    monkeypatch.setattr("veriseal.boot.gather.mounted_at", lambda device: str(out.parent))
+    assert list(world.refusal()) == ["statement-not-seen"]
+
+
+def test_a_clock_that_is_not_set(world: World) -> None:
+    """Then the time of the manifest counts, and it is before the certificates are valid."""
+    world.now.settings('[trust]\ndates = "enforce"\n')
+    created = int((START - datetime.timedelta(days=1)).timestamp())
+    build(world.now, world.vendor.old, world.top / "scratch", f"--created={created}")
+    found = world.refusal()
+    assert list(found) == ["clock-needed"]
+    assert "goes by 2025-12-31" in found["clock-needed"]["problem"]
+    assert "not valid before 2026-01-01" in found["clock-needed"]["problem"]
+    build(world.now, world.vendor.old, world.top / "scratch")
+    assert world.ask()[0] == 0
 
 
 @pytest.mark.parametrize("load_path", ["etc/voa", "usr/local/share/voa", "usr/share/voa"])

@@ -137,24 +137,76 @@ def sealed(settings: Policy, os_release: dict[str, str], lowest: Floor, body: An
     return gathered._replace(not_used=body.get("statement_not_used"))
 
 
+class Asked(NamedTuple):
+    """How `installed` looks at a system.
+
+    Attributes:
+        here: whether the devices of this machine are those of the system's next boot.
+        unseen: whether to go on if a statement that must count cannot be looked at.
+        given: a file: the statement in place of the one that the settings name.
+        at: the time for dates, seconds since 1970; None for the clock.
+        revoked: SHA-256 of certificates to be taken as revoked.
+    """
+
+    here: bool = True
+    unseen: bool = False
+    given: str | None = None
+    at: int | None = None
+    revoked: frozenset[str] = frozenset()
+
+
+_AS_IT_IS = Asked()
+
+
 def installed(
-    settings: Policy, os_release: dict[str, str], lowest: Floor, root: str = "/"
+    settings: Policy,
+    os_release: dict[str, str],
+    lowest: Floor,
+    root: str = "/",
+    asked: Asked = _AS_IT_IS,
 ) -> Gathered:
     """What would count for an initrd that is made of the system below ``root``.
 
-    A statement on a device is read where that is mounted; where it is not, `Gathered.not_used`
-    says so. Raises VerisealError, OSError.
+    A statement on a device is read where that is mounted. Where it is not, `Gathered.not_used`
+    says so, or ``statement-not-seen`` is raised: the boot would refuse to go on without it.
+
+    Raises VerisealError, OSError.
     """
-    at, place = _now(lowest), root
-    if settings.statement and settings.statement_device:
-        place = mounted_at(settings.statement_device) or ""
-        if not place:
-            missing = (
-                f"{settings.statement_device} is not mounted here, so nobody has looked at the "
-                "trust statement"
-            )
-            return _gather(settings, os_release, lowest, at, None, root)._replace(not_used=missing)
-    return _gather(settings, os_release, lowest, at, lambda: _read(settings.statement, place), root)
+    at = _now(lowest) if asked.at is None else max(asked.at, lowest.created)
+    place, name = root, settings.statement
+    if asked.given is not None:
+        place, name = os.path.split(os.path.abspath(asked.given))
+    elif settings.statement and settings.statement_device:
+        point = mounted_at(settings.statement_device) if asked.here else None
+        if point is None:
+            return _unseen(settings, os_release, lowest, at, root, asked)
+        place = point
+    read = lambda: _read(name, place)  # noqa: E731
+    return _gather(settings, os_release, lowest, at, read, root, asked.given, asked.revoked)
+
+
+def _unseen(
+    settings: Policy, os_release: dict[str, str], lowest: Floor, at: int, root: str, asked: Asked
+) -> Gathered:
+    """What counts where nobody can look at the trust statement."""
+    device = settings.statement_device
+    missing = f"{device} is not mounted here, so nobody has looked at the trust statement"
+    refused = VerisealError(
+        "statement-not-seen",
+        "the device of the trust statement is not mounted here, and no boot goes on without it",
+        path=device,
+        remedy="Mount it, or name a copy of the statement to trust plan with --statement",
+    )
+    must = settings.without_statement == "refuse"
+    if must and not asked.unseen:
+        raise refused
+    try:
+        found = _gather(settings, os_release, lowest, at, None, root, revoked=asked.revoked)
+    except VerisealError as error:
+        if not must or error.reason != "no-certificates":
+            raise
+        raise refused from None
+    return found._replace(not_used=missing)
 
 
 def manifest_trust(
@@ -210,14 +262,19 @@ def _gather(
     at: int,
     read: Callable[[], Files] | None,
     root: str = "/",
+    given: str | None = None,
+    revoked: frozenset[str] = frozenset(),
 ) -> Gathered:
-    """``read`` gives the statement, if the settings name one."""
+    """``read`` gives the statement, if the settings name one; ``given`` is its name for messages.
+
+    ``revoked`` as `load.load` has it.
+    """
     found = not_used = None
     if settings.statement and read is not None:
-        anchors = load.find_anchors(settings, os_release, root=root, at=at)
+        anchors = load.find_anchors(settings, os_release, root=root, at=at, revoked=revoked)
         names = voa.os_identifiers(os_release)
         try:
-            shown = _shown(settings)
+            shown = given or _shown(settings)
             found = statement.check(*read(), anchors, names, lowest.statement, shown)
         except VerisealError as error:
             if settings.without_statement == "refuse":
@@ -225,7 +282,7 @@ def _gather(
             not_used = str(error)
         else:
             at = max(at, found.created)
-    trust = load.load(settings, os_release, root=root, at=at, statement=found)
+    trust = load.load(settings, os_release, root=root, at=at, statement=found, revoked=revoked)
     return Gathered(trust, at, 0 if found is None else found.created, not_used)
 
 

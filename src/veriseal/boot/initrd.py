@@ -6,12 +6,13 @@ has it. The same code judges it at boot.
 
 import os
 import re
+import time
 from typing import NamedTuple
 
-from veriseal import manifest
+from veriseal import manifest, report
 from veriseal.boot import certificates, floor, gather
 from veriseal.boot.floor import Floor
-from veriseal.boot.gather import Gathered
+from veriseal.boot.gather import Asked, Gathered
 from veriseal.errors import VerisealError
 from veriseal.policy import Policy
 from veriseal.tree import source
@@ -68,11 +69,16 @@ def install(
     Raises OSError, and VerisealError if the initrd would not boot this system.
     """
     known = floor.booted()
-    gathered = gather.installed(settings, os_release, known, root)
+    # While an image is built its device is nowhere; the machine that runs could have it mounted.
+    asked = Asked(unseen=not os.path.lexists(report.PATH))
+    gathered = gather.installed(settings, os_release, known, root, asked)
     lowest = known.raised(Floor(statement=gathered.trust.statement))
     present = _installed_manifest(gathered, settings, os_release, known, root)
     if present is not None:
         lowest = lowest.raised(Floor(present.version, present.created))
+    again = without_clock(settings, os_release, lowest, root, asked)
+    if again is not None:
+        _installed_manifest(again, settings, os_release, known, root)
     certificates.copy(root, target, settings.context)
     if settings.statement_device:
         if settings.statement:
@@ -80,8 +86,32 @@ def install(
     elif gathered.trust.origin == STATEMENT:
         _take_statement(root, target, settings.statement)
     _write(target, floor.PATH, floor.serialize(lowest))
-    _require_same(gathered, gather.installed(settings, os_release, lowest, target), target)
+    _require_same(gathered, gather.installed(settings, os_release, lowest, target, asked), target)
     return Installed(gathered, lowest, None if present is None else present.version)
+
+
+def without_clock(
+    settings: Policy, os_release: dict[str, str], lowest: Floor, root: str, asked: Asked
+) -> Gathered | None:
+    """What would count at a boot whose clock is not set: it goes by ``lowest`` alone.
+
+    None where dates do not matter, or nothing is known of the time. Raises VerisealError
+    ``clock-needed`` if nothing would count then.
+    """
+    if settings.dates != "enforce" or not lowest.created:
+        return None
+    try:
+        return gather.installed(settings, os_release, lowest, root, asked._replace(at=0))
+    except VerisealError as error:
+        when = time.strftime("%Y-%m-%d", time.gmtime(lowest.created))
+        raise VerisealError(
+            "clock-needed",
+            f"a boot whose clock is not set goes by {when}, when the manifest was made, and would "
+            f"be refused: {error.sentence()}",
+            path=error.path,
+            remedy="Sign a manifest that is newer than the certificates: veriseal build, without "
+            "--created; or set trust.dates to warn",
+        ) from None
 
 
 def _installed_manifest(

@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 from veriseal.certificate import Certificate, key_bytes
-from veriseal.trust import model
 from veriseal.trust.model import Release, TrustSet
 
 MISSING = "missing-certificate"
@@ -56,38 +55,3 @@ def fate(
             if one.certificate is not None and key_bytes(one.certificate.public_key) == key:
                 return one.reason, f"its key is that of {one.path}, which does not count: {one.why}"
     return MISSING, "its certificate is not there"
-
-
-def revoke(trust: TrustSet, fingerprints: frozenset[str]) -> TrustSet:
-    """``trust`` after the certificates of these SHA-256, and their keys, were revoked.
-
-    A release whose anchor is revoked does not count either.
-    """
-    known: list[Certificate | None] = [one.certificate for one in trust.releases]
-    known += [one.certificate for one in trust.anchors]
-    known += [one.certificate for one in trust.ignored]
-    keys = {
-        key_bytes(one.public_key)
-        for one in known
-        if one is not None and one.fingerprint in fingerprints
-    }
-
-    def revoked(one: Certificate | None) -> bool:
-        if one is None:
-            return False
-        return one.fingerprint in fingerprints or key_bytes(one.public_key) in keys
-
-    kept: list[Release] = []
-    ignored = list(trust.ignored)
-    for release in trust.releases:
-        one, path = release.certificate, release.certificate.path
-        if revoked(one):
-            why = "it would be revoked"
-            ignored.append(model.Ignored(path, model.REVOKED, why, release.os, one))
-        elif revoked(release.anchor):
-            why = "the anchor that vouches for it would be revoked"
-            ignored.append(model.Ignored(path, model.NOT_VOUCHED, why, release.os, one))
-        else:
-            kept.append(release)
-    anchors = [one for one in trust.anchors if not revoked(one.certificate)]
-    return trust._replace(releases=kept, ignored=ignored, anchors=anchors)

@@ -18,8 +18,9 @@ from veriseal import manifest as statement
 from veriseal import signers
 from veriseal.audit.expected import Expected
 from veriseal.boot import floor
+from veriseal.boot import initrd as next_boot
 from veriseal.boot.floor import Floor
-from veriseal.boot.gather import Gathered
+from veriseal.boot.gather import Asked, Gathered
 from veriseal.digest import Digest
 from veriseal.errors import VerisealError
 from veriseal.plan import changes, initrd, lost, ondisk, ring, rogue, side, steps
@@ -29,7 +30,7 @@ from veriseal.plan.side import Side
 from veriseal.plan.steps import Situation, Step, Wanted
 from veriseal.tree import listed, source
 from veriseal.trust import finding, model
-from veriseal.trust.finding import ERROR, WARNING, Finding
+from veriseal.trust.finding import WARNING, Finding
 from veriseal.trust.model import Release, TrustSet
 
 
@@ -164,13 +165,15 @@ def _target(
 ) -> Side | None:
     try:
         if question.initrd:
-            return side.without(_of_initrd(question.initrd, stack), question.drop)
+            target = _of_initrd(question.initrd, stack)._replace(here=_here(question))
+            return side.without(target, question.drop)
         root = question.to or question.root
         if question.to is not None and side.is_initrd(root):
-            return side.without(side.of_initrd(root), question.drop)
+            target = side.of_initrd(root)._replace(here=_here(question))
+            return side.without(target, question.drop)
         target = today if question.to is None and today is not None else side.read(root)
-        target = target._replace(floor=_known(question.root))
-        return side.without(_raised(target, found), question.drop)
+        target = target._replace(floor=_known(question.root), here=_here(question))
+        return side.without(_raised(question, target, found), question.drop)
     except VerisealError as error:
         if error.reason in ("not-in-window", "own-release"):
             raise
@@ -188,12 +191,18 @@ def _statement_of(directory: str) -> str | None:
     return settings.statement if settings.statement and not settings.statement_device else None
 
 
-def _raised(target: Side, found: list[Finding]) -> Side:
+def _here(question: Question) -> bool:
+    """Whether the next boot is one of this machine, whatever tree and initrd it has."""
+    return os.path.realpath(question.root) == "/"
+
+
+def _raised(question: Question, target: Side, found: list[Finding]) -> Side:
     """``target`` with the floor that an initrd made of it records: of the manifest there."""
     if not os.path.lexists(os.path.join(target.root, statement.DIRECTORY)):
         return target
     try:
-        there = side.release(target.root, target, side.gathered(target)).manifest
+        asked = Asked(unseen=True, given=question.statement)
+        there = side.release(target.root, target, side.gathered(target, asked)).manifest
     except VerisealError as error:
         # Then no initrd can be made there at all.
         found.append(finding.of(error))
@@ -203,7 +212,8 @@ def _raised(target: Side, found: list[Finding]) -> Side:
 
 def _then(question: Question, target: Side, found: list[Finding]) -> Gathered | None:
     try:
-        then = side.gathered(target, question.statement)
+        then = side.gathered(target, _asked(question))
+        _without_clock(question, target)
     except VerisealError as error:
         found.append(finding.of(error))
         return None
@@ -215,13 +225,17 @@ def _then(question: Question, target: Side, found: list[Finding]) -> Gathered | 
     for one in trust.releases:
         name = _name_of_date(one, then.at)
         found += [Finding(WARNING, name, text, one.certificate.path) for text in one.warnings]
-    trust = changes.revoke(trust, question.revoked)
-    trust = trust._replace(revoked=(*trust.revoked, *question.digests))
-    if not trust.releases:
-        text = "no release certificate would be left"
-        found.append(Finding(ERROR, "no-certificates", text))
-        return None
-    return then._replace(trust=trust)
+    return then._replace(trust=trust._replace(revoked=(*trust.revoked, *question.digests)))
+
+
+def _asked(question: Question) -> Asked:
+    return Asked(given=question.statement, revoked=question.revoked)
+
+
+def _without_clock(question: Question, target: Side) -> Gathered | None:
+    """What would count at a boot whose clock is not set, if that matters. Raises VerisealError."""
+    about = (target.settings, target.os_release, target.floor, target.root)
+    return next_boot.without_clock(*about, _asked(question)._replace(here=target.here))
 
 
 def _name_of_date(one: Release, at: int) -> str:
@@ -265,7 +279,11 @@ def _tree(
         return [], None, None
     accepted = None
     try:
-        release = accepted = side.release(tree, target, then)
+        release = side.release(tree, target, then)
+        without_clock = _without_clock(question, target)
+        if without_clock is not None:
+            side.release(tree, target, without_clock)
+        accepted = release
     except VerisealError as error:
         found.append(finding.of(error))
         found += ondisk.who_signed(tree, then.trust)

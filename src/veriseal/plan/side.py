@@ -5,7 +5,6 @@ Settings, os-release and floor of the root itself count, as they would once it i
 
 import contextlib
 import os
-import time
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -13,12 +12,12 @@ from veriseal import manifest, osrelease, policy, resolve, voa
 from veriseal.audit import expected
 from veriseal.boot import floor, gather
 from veriseal.boot.floor import Floor
-from veriseal.boot.gather import Gathered
+from veriseal.boot.gather import Asked, Gathered
 from veriseal.errors import VerisealError
 from veriseal.policy import Policy
 from veriseal.tree import source
-from veriseal.trust import load
-from veriseal.trust import statement as statements
+
+_AS_FAR_AS_SEEN = Asked(unseen=True)
 
 
 class Side(NamedTuple):
@@ -28,19 +27,21 @@ class Side(NamedTuple):
         root: its directory.
         settings, os_release: as they are there.
         floor: that the next boot goes by.
+        here: whether that is a boot of this machine, with its devices.
     """
 
     root: str
     settings: Policy
     os_release: dict[str, str]
     floor: Floor = Floor()
+    here: bool = False
 
 
 def read(root: str) -> Side:
     """The settings and os-release below ``root``. Raises VerisealError, OSError."""
     settings = policy.load(tuple(inside(root, name) for name in policy.FILES))
     paths = tuple(inside(root, path) for path in osrelease.PATHS)
-    return Side(root, settings, osrelease.read(paths))
+    return Side(root, settings, osrelease.read(paths), here=os.path.realpath(root) == "/")
 
 
 def is_initrd(root: str) -> bool:
@@ -88,35 +89,20 @@ def without(side: Side, dropped: Sequence[str]) -> Side:
     return side._replace(settings=settings)
 
 
-def gathered(side: Side, statement: str | None = None) -> Gathered:
-    """What counts for ``side``; with a trust statement that is ``statement`` in place of its own.
+def gathered(side: Side, asked: Asked = _AS_FAR_AS_SEEN) -> Gathered:
+    """What counts for ``side``. Raises VerisealError, OSError.
 
-    Raises VerisealError, OSError.
+    A statement that nobody can look at is said in `Gathered.not_used`, if ``asked`` allows it.
     """
-    if statement is None:
-        return gather.installed(side.settings, side.os_release, side.floor, side.root)
-    settings, os_release = side.settings, side.os_release
-    if not settings.statement:
+    if asked.given is not None and not side.settings.statement:
         raise VerisealError(
             "no-statement-wanted",
             "the settings name no trust statement, so none would be read",
-            path=statement,
+            path=asked.given,
             remedy="Set trust.statement",
         )
-    at = max(int(time.time()), side.floor.created)
-    anchors = load.find_anchors(settings, os_release, root=side.root, at=at)
-    place, name = os.path.split(os.path.abspath(statement))
-    names = voa.os_identifiers(os_release)
-    try:
-        found = statements.load(name, anchors, names, side.floor.statement, place)
-    except VerisealError as error:
-        if settings.without_statement == "refuse":
-            raise
-        trust = load.load(settings, os_release, root=side.root, at=at)
-        return Gathered(trust, at, not_used=str(error))
-    at = max(at, found.created)
-    trust = load.load(settings, os_release, root=side.root, at=at, statement=found)
-    return Gathered(trust, at, found.created)
+    asked = asked._replace(here=side.here)
+    return gather.installed(side.settings, side.os_release, side.floor, side.root, asked)
 
 
 def release(tree: str, side: Side, trusted: Gathered) -> source.Release:

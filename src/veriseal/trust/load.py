@@ -46,11 +46,13 @@ def load(
     at: int,
     statement: "Statement | None" = None,
     load_paths: Sequence[str] = voa.INITRD_LOAD_PATHS,
+    revoked: Iterable[str] = (),
 ) -> TrustSet:
     """The certificates that count below ``root`` at the time ``at``, see `dates.judge`.
 
     With a ``statement``, which must have been checked, the release certificates are those that it
-    holds; the files then give anchors, intermediate authorities and masks.
+    holds; the files then give anchors, intermediate authorities and masks. ``revoked`` are SHA-256
+    of certificates that are to be taken as revoked besides.
 
     Raises VerisealError: ``bad-configuration``, ``bad-os-release``, ``no-anchor``,
     ``no-certificates``, ``certificate-collision``, or what is wrong with a release certificate
@@ -58,7 +60,7 @@ def load(
     """
     window = windows.of(settings, os_release)
     found = survey(window, settings.context, root, load_paths)
-    rules = Rules(settings.dates, at, found, statement)
+    rules = Rules(settings.dates, at, found, statement, revoked)
     anchors, ignored = _anchors(found.anchors, window, rules)
     needed = found.anchored or statement is not None or settings.anchors == "require"
     if needed and not anchors:
@@ -107,6 +109,7 @@ def find_anchors(
     root: str = "/",
     at: int,
     load_paths: Sequence[str] = voa.INITRD_LOAD_PATHS,
+    revoked: Iterable[str] = (),
 ) -> list[Anchor]:
     """The anchors that count, as `load` would take them: to check a statement with.
 
@@ -114,7 +117,7 @@ def find_anchors(
     """
     window = windows.of(settings, os_release)
     found = survey(window, settings.context, root, load_paths)
-    return _anchors(found.anchors, window, Rules(settings.dates, at, found, None))[0]
+    return _anchors(found.anchors, window, Rules(settings.dates, at, found, None, revoked))[0]
 
 
 def _anchors(

@@ -24,16 +24,25 @@ class Held(NamedTuple):
 class Rules:
     """The rules of one system at one time.
 
-    ``handling`` is the setting trust.dates, ``at`` in seconds since 1970.
+    ``handling`` is the setting trust.dates, ``at`` in seconds since 1970. ``what_if`` are SHA-256
+    of certificates that are taken as revoked, whatever the ``statement`` says.
     """
 
     def __init__(
-        self, handling: str, at: int, found: Survey, statement: "Statement | None"
+        self,
+        handling: str,
+        at: int,
+        found: Survey,
+        statement: "Statement | None",
+        what_if: Iterable[str] = (),
     ) -> None:
         self._handling = handling
         self._at = at
         self._masked = found.masked
-        self._revoked = set() if statement is None else set(statement.revoked_certificates)
+        self._what_if = frozenset(what_if)
+        self._revoked = set(self._what_if)
+        if statement is not None:
+            self._revoked |= set(statement.revoked_certificates)
         # A key that is revoked does not come back in another certificate.
         known = [file.certificate() for file in (*found.releases, *found.anchors)]
         known += [one.certificate for one in found.ignored]
@@ -81,9 +90,12 @@ class Rules:
     def _wrong(self, one: Certificate) -> tuple[str, str] | None:
         key = key_bytes(one.public_key)
         if one.fingerprint in self._revoked:
+            if one.fingerprint in self._what_if:
+                return model.REVOKED, "it would be revoked"
             return model.REVOKED, "revoked by the trust statement"
         if key in self._keys:
-            return model.REVOKED, "its key is that of a certificate which the statement revokes"
+            by = "would be revoked" if self._what_if else "the statement revokes"
+            return model.REVOKED, f"its key is that of a certificate which {by}"
         if key in self._masked:
             return model.MASKED, f"its key is that of {self._masked[key]}, which is masked"
         clause = dates.judge(one, self._at)
