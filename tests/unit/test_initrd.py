@@ -437,11 +437,14 @@ def test_a_device_that_a_running_machine_has_not_mounted(
 ) -> None:
     """While an image is built nobody can look at it; a machine that was sealed can."""
     system.put_usual()
-    monkeypatch.setattr(report, "PATH", str(tmp_path / "boot.json"))
-    system.install(**DEVICE)
-    (tmp_path / "boot.json").touch()
+    made = tmp_path / "boot.json"
+    made.touch()
+    monkeypatch.setattr(report, "PATH", str(made))
     error = system.refused("statement-not-seen", **DEVICE)
     assert (error.path, "Mount it" in str(error)) == (DEVICE["statement_device"], True)
+    made.unlink()
+    system.install(**DEVICE)
+    made.touch()
     system.install(**DEVICE, without_statement="built-in")
 
 
