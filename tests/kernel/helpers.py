@@ -210,13 +210,17 @@ def must_run(*argv: str) -> str:
     return must_bytes(*argv).decode()
 
 
-def records(message_id: str, **fields: str) -> list[dict[str, object]]:
-    """The journal's records of this kind and with these fields, waited for a little."""
+def records(message_id: str, since: float = 0.0, **fields: str) -> list[dict[str, object]]:
+    """The journal's records of this kind and with these fields, waited for a little.
+
+    ``since`` is in seconds since 1970: an earlier test may have left one like it.
+    """
     deadline = time.monotonic() + 10
     while True:
         with journal.Reader() as reader:
             reader.this_boot()
             reader.add_match(MESSAGE_ID=message_id, **fields)
+            reader.seek_realtime(since)
             found = list(reader)
         if found or time.monotonic() > deadline:
             return found

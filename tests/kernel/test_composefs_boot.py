@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import stat
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -119,6 +120,7 @@ class Machine:
 
     def refuse(self, command_line: str, reason: str) -> dict[str, Any]:
         """The step refuses for ``reason``; gives all that the report says of it."""
+        started = time.time()
         done = self.verify(command_line)
         assert done.status == 1
         assert report.state().manifest == report.FAILED
@@ -127,7 +129,7 @@ class Machine:
         assert failure["reason"] == reason, failure
         assert "tree" not in written
         assert failure["problem"] in done.err
-        logged = helpers.records(journal.VERIFY_FAILED, VERISEAL_REASON=reason)
+        logged = helpers.records(journal.VERIFY_FAILED, since=started, VERISEAL_REASON=reason)
         assert str(failure["problem"]) in str(logged[-1]["MESSAGE"])
         return dict(failure)
 
