@@ -321,7 +321,7 @@ def test_many_signatures(place: Place, made: Statement, root: Signer, certify: C
     place.put(data, *[strange] * beside.MAX_SIGNATURES)
     assert str(place.refused("statement-not-signed").found).endswith("; and 56 more")
     place.put(data, *[strange] * beside.MAX_SIGNATURES, root.sign(data))
-    assert place.refused("statement-not-signed").found == "65"
+    assert "65 signatures beside it" in place.refused("no-statement").problem
 
 
 def test_what_is_too_much_is_not_read(place: Place, made: Statement, root: Signer) -> None:
@@ -330,8 +330,8 @@ def test_what_is_too_much_is_not_read(place: Place, made: Statement, root: Signe
     _, read = beside.read("/veriseal/trust.json", str(place.directory), 10)
     assert list(read.values()) == [b"x"] * 64
     place.put(data, *[b"x"] * (beside.MAX_SIGNATURES + 1))
-    start, read = beside.read("/veriseal/trust.json", str(place.directory), 10)
-    assert (start, list(read.values())) == (data[:11], [b""] * 65)
+    with pytest.raises(OSError, match="65 signatures"):
+        beside.read("/veriseal/trust.json", str(place.directory), 10)
     with pytest.raises(VerisealError) as caught:
         statement.parse(data + b" " * statement.MAX_SIZE, "t", root.certificate)
     assert caught.value.problem == "too large"

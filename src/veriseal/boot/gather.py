@@ -94,6 +94,7 @@ Files = tuple[bytes, dict[str, bytes | OSError]]
 def sealing(settings: Policy, os_release: dict[str, str], lowest: Floor) -> Gathered:
     """For the seal step, which reads the statement and keeps it. Raises VerisealError, OSError."""
     shutil.rmtree(KEPT, ignore_errors=True)
+    kept: list[Files] = []
 
     def read() -> Files:
         place = "/"
@@ -101,12 +102,14 @@ def sealing(settings: Policy, os_release: dict[str, str], lowest: Floor) -> Gath
             _require_mounted(settings)
             place = MOUNT_POINT
         found = _read(settings.statement, place)
-        _keep(os.path.basename(settings.statement), *found)
+        kept.append(found)
         return found
 
     gathered = _gather(settings, os_release, lowest, _now(lowest), read)
-    if gathered.not_used is not None:
-        shutil.rmtree(KEPT, ignore_errors=True)
+    if gathered.not_used is None:
+        # Not before it is known to be good: whoever writes to the device could fill /run.
+        for found in kept:
+            _keep(os.path.basename(settings.statement), *found)
     return gathered
 
 

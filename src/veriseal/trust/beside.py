@@ -16,10 +16,10 @@ def read(path: str, root: str, limit: int) -> tuple[bytes, dict[str, bytes | OSE
     """The file ``path`` below the directory ``root``, and ``path.*.sig`` beside it, by name.
 
     No link is followed below ``root``, and only regular files are read. Of the file there are at
-    most ``limit`` + 1 bytes, of a signature one more than any has; of more than `MAX_SIGNATURES`
-    the names alone. A signature that cannot be read is the reason for it.
+    most ``limit`` + 1 bytes, of a signature one more than any has. A signature that cannot be read
+    is the reason for it.
 
-    Raises OSError.
+    Raises OSError: E2BIG where there are more than `MAX_SIGNATURES`, of which none is read.
     """
     place, name = os.path.split(path.lstrip("/"))
     directory = _open_directory(root, place)
@@ -31,7 +31,8 @@ def read(path: str, root: str, limit: int) -> tuple[bytes, dict[str, bytes | OSE
             if one.startswith(f"{name}.") and one.endswith(SUFFIX)
         )
         if len(names) > MAX_SIGNATURES:
-            return data, dict.fromkeys(names, b"")
+            text = f"{len(names)} signatures beside it, of which {MAX_SIGNATURES} may be"
+            raise OSError(errno.E2BIG, text, path)
         return data, {one: _signature(directory, one) for one in names}
     finally:
         os.close(directory)

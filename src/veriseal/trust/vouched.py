@@ -34,15 +34,6 @@ def signers(
 
     Raises VerisealError ``statement-not-signed`` saying what is wrong with each file.
     """
-    if len(signatures) > beside.MAX_SIGNATURES:
-        raise VerisealError(
-            "statement-not-signed",
-            "too many signatures of the trust statement",
-            path=path,
-            expected=f"at most {beside.MAX_SIGNATURES}",
-            found=len(signatures),
-            remedy="Remove those that do not count",
-        )
     whole = digest(data)
     able = [anchor for anchor in anchors if _may_revoke(anchor.certificate)]
     counted: list[Anchor] = []
