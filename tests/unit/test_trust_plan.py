@@ -547,6 +547,38 @@ def test_the_digest_file_of_an_image(world: World) -> None:
     assert (status, document["findings"]) == (0, [])
 
 
+def deployments(system: System) -> list[Path]:
+    """By version."""
+    found = (system.top / "usr/lib/veriseal/images").iterdir()
+    version = lambda one: json.loads((one / "manifest.json").read_text())["version"]  # noqa: E731
+    return sorted(found, key=version)
+
+
+def test_only_the_image_that_the_boot_entry_names_counts(world: World) -> None:
+    initrd = images(world, world.vendor.old, Signer("Stranger"))
+    good, other = deployments(initrd)
+    status, document = world.ask("--to", str(initrd.top), "--image", good.name)
+    assert (status, document["findings"]) == (0, [])
+    refused = world.refusal("--to", str(initrd.top), "--image", f"composefs={other.name}")
+    assert list(refused) == ["manifest-not-signed"]
+    assert list(world.refusal("--to", str(initrd.top), "--image", "0" * 64)) == ["no-manifest"]
+    good.rename(good.parent / ("1" * 64))
+    assert list(world.refusal("--to", str(initrd.top), "--image", "1" * 64)) == ["other-image"]
+
+
+def test_a_digest_file_that_is_in_the_tree_only(world: World) -> None:
+    """The boot looks in the initrd, unless the settings say that it looks in the tree."""
+    initrd = images(world, world.vendor.old)
+    tree = world.copy("tree")
+    shutil.move(initrd.top / "usr/lib/veriseal/images", tree.top / "usr/lib/veriseal/images")
+    arguments = ("--to", str(initrd.top), "--tree", str(tree.top))
+    assert list(world.refusal(*arguments)) == ["no-manifest"]
+    initrd.settings('[boot]\nroot = "composefs"\nimages = "/sysroot/usr/lib/veriseal/images"\n')
+    status, document = world.ask(*arguments)
+    assert (status, document["findings"]) == (0, [])
+    assert document["not_compared"] == "the image itself, and which one the boot entry names"
+
+
 def test_no_digest_file_that_counts(world: World) -> None:
     assert list(world.refusal("--to", str(images(world).top))) == ["no-manifest"]
 

@@ -4,6 +4,7 @@ import argparse
 import json
 from typing import Any
 
+from veriseal.boot import cmdline
 from veriseal.cli import fingerprints
 from veriseal.digest import Digest
 from veriseal.errors import UsageError, VerisealError, printable
@@ -22,7 +23,6 @@ one. With --drop and --revoke-... nothing is changed: they ask what if.
 
 exit status: 0, or 1 if the boot, or a file that is needed, would be refused
 """
-_NOT_COMPARED = "not compared: contents of files, and what no list has; see veriseal verify"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +51,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="that it would start from; repeated, in the order in which they are loaded",
+    )
+    parser.add_argument(
+        "--image",
+        metavar="HEX",
+        help="the composefs image that the boot entry names; else any that could be booted will do",
     )
     parser.add_argument("--statement", metavar="FILE", help="a trust statement in place of its own")
     parser.add_argument(
@@ -93,6 +98,7 @@ def run(options: argparse.Namespace) -> int:
             tuple(_digest(text) for text in options.revoke_digest),
             options.without_tree,
             options.final,
+            _image(options.image),
         )
     )
     if options.json:
@@ -106,6 +112,16 @@ def run(options: argparse.Namespace) -> int:
 def _shown(text: str, plan: Plan) -> str:
     """``text`` with files of the initrd as they are there: where it was unpacked is gone."""
     return text if plan.unpacked is None else text.replace(plan.unpacked, "initrd:")
+
+
+def _image(text: str | None) -> Digest | None:
+    """As the kernel command line names it: composefs=HEX."""
+    if text is None:
+        return None
+    try:
+        return cmdline.image(f"composefs={text.removeprefix('composefs=')}")
+    except VerisealError as error:
+        raise UsageError(f"--image: {error}") from None
 
 
 def _digest(text: str) -> Digest:
@@ -131,6 +147,7 @@ def _document(plan: Plan) -> dict[str, Any]:
         "manifest": None
         if manifest is None
         else {"os": manifest.os, "version": manifest.version, "created": manifest.created},
+        "not_compared": plan.not_compared,
         "lost": [one.as_json() for one in plan.lost],
         "findings": [one.as_json() for one in plan.findings],
         "steps": [{"text": one.text, "commands": list(one.commands)} for one in plan.steps],
@@ -173,7 +190,7 @@ def _lines(plan: Plan) -> list[str]:
         lines += [f"       {command}" for command in step.commands]
     refused = "the next boot, or something needed, would be refused: see the errors above"
     lines += ["", refused if plan.refused else "nothing would be refused"]
-    return lines if plan.manifest is None else [*lines, _NOT_COMPARED]
+    return lines if plan.not_compared is None else [*lines, f"not compared: {plan.not_compared}"]
 
 
 def _named(one: Release) -> str:

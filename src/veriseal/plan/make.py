@@ -28,6 +28,7 @@ from veriseal.plan.changes import Changes
 from veriseal.plan.lost import Lost
 from veriseal.plan.side import Side
 from veriseal.plan.steps import Situation, Step, Wanted
+from veriseal.policy import Policy
 from veriseal.tree import listed, source
 from veriseal.trust import finding, model
 from veriseal.trust.finding import WARNING, Finding
@@ -46,6 +47,7 @@ class Question(NamedTuple):
         without_tree: whether no tree has been built yet.
         final: whether the tree is entered as it is: what is not enabled yet is an error. So it is
             without this for the running root.
+        image: the composefs image that the boot entry names, if it is known.
         statement: a file: the trust statement in place of the one that the settings name.
         drop: releases that would leave the window.
         revoked: SHA-256 of certificates that would be revoked.
@@ -62,6 +64,7 @@ class Question(NamedTuple):
     digests: tuple[Digest, ...] = ()
     without_tree: bool = False
     final: bool = False
+    image: Digest | None = None
 
 
 class Plan(NamedTuple):
@@ -75,6 +78,7 @@ class Plan(NamedTuple):
         findings: everything; with an error among them the boot, or something needed, is refused.
         steps: in the order that is safe.
         unpacked: where the initrd was for the while, as paths of files in it begin.
+        not_compared: what nobody has looked at; None without a tree.
     """
 
     now: TrustSet | None
@@ -85,6 +89,7 @@ class Plan(NamedTuple):
     findings: list[Finding]
     steps: list[Step]
     unpacked: str | None = None
+    not_compared: str | None = None
 
     @property
     def refused(self) -> bool:
@@ -124,7 +129,16 @@ def make(question: Question) -> Plan:
             _unique(found),
             steps.order(situation),
             _place(question, target),
+            _not_compared(question, target.settings),
         )
+
+
+def _not_compared(question: Question, settings: Policy) -> str | None:
+    if question.without_tree:
+        return None
+    if settings.root != "composefs":
+        return "contents of files, and what no list has; see veriseal verify"
+    return "the image itself" + ("" if question.image else ", and which one the boot entry names")
 
 
 def _place(question: Question, target: Side | None) -> str | None:
@@ -275,7 +289,7 @@ def _tree(
     if question.without_tree:
         return [], None, None
     if settings.root == "composefs":
-        found += ondisk.images(tree, target, then)
+        found += ondisk.images(tree, target, then, question.image)
         return [], None, None
     accepted = None
     try:

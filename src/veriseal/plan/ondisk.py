@@ -10,6 +10,7 @@ from veriseal.audit.expected import Expected
 from veriseal.audit.files import FileState, Known
 from veriseal.boot import gather
 from veriseal.boot.gather import Gathered
+from veriseal.digest import Digest
 from veriseal.errors import VerisealError
 from veriseal.plan import ring
 from veriseal.plan.side import Side
@@ -21,6 +22,7 @@ from veriseal.trust.finding import ERROR, WARNING, Finding
 from veriseal.trust.model import TrustSet
 
 NOT_ENABLED = "not-enabled"
+_SYSROOT = "/sysroot"
 _SHOWN = 5
 """Paths in a message."""
 
@@ -59,43 +61,75 @@ def who_signed(tree: str, trust: TrustSet) -> Iterator[Finding]:
                 yield Finding(ERROR, one.reason, text, one.path)
 
 
-def images(tree: str, target: Side, then: Gathered) -> list[Finding]:
-    """The digest files of composefs images, in the initrd and in ``tree``: which could be booted.
+def images(tree: str, target: Side, then: Gathered, named: Digest | None) -> list[Finding]:
+    """The digest files of composefs images where the boot looks for them: which could be booted.
 
-    Those that could not are errors only if no image is left.
+    With ``named``, the image that the boot entry names, only its own counts; without, those that
+    could not be booted are errors only if no image is left.
     """
     trust = gather.manifest_trust(then, target.settings, target.os_release, target.floor.version)
+    root, place = _where(tree, target)
+    top = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     refused: list[VerisealError] = []
     good = 0
-    for root in dict.fromkeys((target.root, tree)):
-        for shown in _deployments(root, target.settings):
-            directory = os.open(shown, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        names = _deployments(top, place) if named is None else [named.value.hex()]
+        for name in names:
             try:
-                source.load(directory, shown, trust)
+                _image(top, f"{place}/{name}", os.path.join(root, place, name), trust)
                 good += 1
             except VerisealError as error:
                 refused.append(error)
-            finally:
-                os.close(directory)
+    finally:
+        os.close(top)
     if not good and not refused:
         refused.append(
             VerisealError(
                 "no-manifest",
                 "there is no digest file of any image",
-                path=os.path.join(target.root, target.settings.images.lstrip("/")),
+                path=os.path.join(root, place),
                 remedy="Make it with: veriseal build --image, and rebuild the initrd",
             )
         )
     return [finding.of(error, WARNING if good else ERROR) for error in refused]
 
 
-def _deployments(root: str, settings: Policy) -> list[str]:
-    place = os.path.join(root, settings.images.lstrip("/"))
+def _where(tree: str, target: Side) -> tuple[str, str]:
+    """The root that boot.images is below, and the path there: the initrd has the tree mounted."""
+    path = target.settings.images
+    if path.startswith(f"{_SYSROOT}/"):
+        return tree, path.removeprefix(_SYSROOT).strip("/")
+    return target.root, path.strip("/")
+
+
+def _image(top: int, path: str, shown: str, trust: source.Trust) -> None:
+    """Raise VerisealError unless the boot takes the digest file below ``path`` for its image."""
+    directory = source.open_directory(top, path, shown)
     try:
-        with os.scandir(place) as entries:
-            return sorted(one.path for one in entries if one.is_dir(follow_symlinks=False))
-    except (FileNotFoundError, NotADirectoryError):
+        release = source.load(directory, shown, trust)
+    finally:
+        os.close(directory)
+    image = release.manifest.image
+    if image is None or image.value.hex() != os.path.basename(path):
+        raise VerisealError(
+            "other-image",
+            "the digest file is of another image",
+            path=shown,
+            found=image or "a tree",
+            remedy="Make it with: veriseal build --image",
+        )
+
+
+def _deployments(top: int, place: str) -> list[str]:
+    try:
+        directory = source.open_directory(top, place, place)
+    except VerisealError:
         return []
+    try:
+        with os.scandir(directory) as entries:
+            return sorted(one.name for one in entries if one.is_dir(follow_symlinks=False))
+    finally:
+        os.close(directory)
 
 
 def examine(tree: str, expected: Expected, trust: TrustSet, settings: Policy, final: bool) -> State:
