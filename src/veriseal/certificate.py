@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, SignatureAlgorithmOID
 
 from veriseal import pem
-from veriseal.errors import VerisealError
+from veriseal.errors import VerisealError, shortened
 
 # The kernel refuses to load a certificate whose own signature uses anything else it does not
 # know, even though it never checks that signature; MD5 and SHA-1 are left out on purpose.
@@ -45,6 +45,9 @@ _CURVES = {"secp256r1": "ECDSA-P256", "secp384r1": "ECDSA-P384"}
 # The kernel reads the identifier's length as one byte below 128.
 _MAX_SKID_SIZE = 64
 
+MAX_NAME_LENGTH = 200
+"""Characters of a name that are shown."""
+
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
 
@@ -54,7 +57,7 @@ class Certificate:
     Attributes:
         path: where it came from.
         der: the certificate.
-        subject, issuer: RFC 4514 text.
+        subject, issuer: RFC 4514 text, for people: the start of a long one.
         issuer_der: the issuer's Name as it stands in ``der``.
         serial: positive.
         skid: subject key identifier.
@@ -69,8 +72,8 @@ class Certificate:
         self.path = path
         self.x509 = parsed
         self.der = parsed.public_bytes(serialization.Encoding.DER)
-        self.subject = parsed.subject.rfc4514_string()
-        self.issuer = parsed.issuer.rfc4514_string()
+        self.subject = _text(parsed.subject)
+        self.issuer = _text(parsed.issuer)
         self.issuer_der = parsed.issuer.public_bytes()
         self.serial = parsed.serial_number
         self.skid = skid
@@ -252,6 +255,10 @@ def _load(
             expected=f"an extension of 1 to {_MAX_SKID_SIZE} bytes",
         )
     return Certificate(parsed, key, skid.digest, path), values
+
+
+def _text(name: x509.Name) -> str:
+    return shortened(name.rfc4514_string(), MAX_NAME_LENGTH)
 
 
 def _key_name(key: PublicKey) -> str:

@@ -3,6 +3,16 @@
 On the launcher's path: imports nothing.
 """
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+MAX_LENGTH = 4096
+"""Characters of an error as a sentence, and of each of its attributes in JSON."""
+_LAST = 1000  # of a longer sentence, so many are its end: the remedy
+_MOST = 8
+
 
 class VerisealError(Exception):
     """Something was refused or could not be done.
@@ -40,7 +50,7 @@ class VerisealError(Exception):
     def __str__(self) -> str:
         if self.path is None:
             return self.sentence()
-        return f"{printable(self.path)}: {self.sentence()}"
+        return _without_middle(f"{printable(self.path)}: {self.sentence()}")
 
     def sentence(self) -> str:
         """Everything but the path: problem, expected, found, remedy."""
@@ -55,12 +65,16 @@ class VerisealError(Exception):
         if self.remedy is not None:
             text += f". {self.remedy}"
         # As a whole: names of files, mounts and signers are in some problems and remedies too.
-        return printable(text)
+        return _without_middle(printable(text))
 
     def as_json(self) -> dict[str, str]:
         """The attributes that are set, for reports and ``--json``."""
         names = ("reason", "problem", "path", "expected", "found", "remedy")
-        return {name: value for name in names if (value := getattr(self, name)) is not None}
+        return {
+            name: shortened(value, MAX_LENGTH)
+            for name in names
+            if (value := getattr(self, name)) is not None
+        }
 
 
 class UsageError(VerisealError):
@@ -79,3 +93,20 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def shortened(text: str, most: int) -> str:
+    """``text``, or its first ``most`` characters and dots."""
+    return text if len(text) <= most else f"{text[:most]}..."
+
+
+def some(texts: "Sequence[str]", most: int = _MOST) -> list[str]:
+    """The first of ``texts``, and how many more there are: a console has few lines."""
+    more = len(texts) - most
+    return list(texts) if more <= 0 else [*texts[:most], f"and {more} more"]
+
+
+def _without_middle(text: str) -> str:
+    if len(text) <= MAX_LENGTH:
+        return text
+    return f"{text[: MAX_LENGTH - _LAST]} [...] {text[-_LAST:]}"

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from veriseal import closure, domain, merkle, pattern, signature, signers
 from veriseal.certificate import Certificate
 from veriseal.digest import Digest, algorithm
-from veriseal.errors import VerisealError
+from veriseal.errors import VerisealError, some
 from veriseal.fields import Fields, load
 from veriseal.merkle import Parameters
 
@@ -203,8 +203,8 @@ def check_signatures(
             "manifest-not-signed",
             f"the manifest is not signed by {needed} of the certificates that count",
             path=path,
-            expected=f"{needed} of: " + ", ".join(one.subject for one in certificates),
-            found="; ".join([*subjects, *ignored]) or "no signature",
+            expected=f"{needed} of: " + ", ".join(some([one.subject for one in certificates])),
+            found="; ".join(some([*subjects, *ignored])) or "no signature",
             remedy="Install the manifest of this release with its signatures, "
             "or boot an initrd that has the certificate of its signer",
         )

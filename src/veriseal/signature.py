@@ -7,15 +7,15 @@ Used in the initrd. Source: Documentation/filesystems/fsverity.rst ("Built-in si
 verification"), crypto/asymmetric_keys/pkcs7_parser.c, RFC 2315, RFC 5652.
 """
 
-from asn1crypto import cms, core
+from asn1crypto import cms, core, x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 
-from veriseal.certificate import Certificate
+from veriseal.certificate import MAX_NAME_LENGTH, Certificate
 from veriseal.digest import MAX_SIGNATURE_SIZE, Digest
-from veriseal.errors import VerisealError
+from veriseal.errors import VerisealError, shortened
 
 PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey
 
@@ -37,7 +37,7 @@ class SignatureInfo:
 
     Attributes:
         issuer_der, serial: the signer's certificate; None if it is named by ``skid``.
-        issuer: RFC 4514-like text of ``issuer_der``, or None.
+        issuer: RFC 4514-like text of ``issuer_der``, its start if it is long, or None.
         skid: the signer's subject key identifier; None if it is named by issuer and serial.
         digest_algorithm: ``sha256``, ``sha384`` or ``sha512``: what is hashed before signing.
         signature_algorithm: ``rsa`` or ``ecdsa``.
@@ -200,12 +200,17 @@ def _signer_of(signed: cms.SignedData, path: str | None) -> SignatureInfo:
     named: tuple[bytes, int, str] | bytes
     if signer["sid"].name == "issuer_and_serial_number" and versions == ("v1", "v1"):
         issuer = identifier["issuer"]
-        named = (issuer.dump(), int(identifier["serial_number"].native), issuer.human_friendly)
+        named = (issuer.dump(), int(identifier["serial_number"].native), _text(issuer))
     elif signer["sid"].name == "subject_key_identifier" and versions == ("v3", "v3"):
         named = bytes(identifier.native)
     else:
         raise _malformed(path, "the version that goes with the signer's name", versions)
     return SignatureInfo(named, digest_algorithm, algorithms[method], signer["signature"].native)
+
+
+def _text(name: x509.Name) -> str:
+    # A stranger writes it, up to the size of a signature, and many are shown at once.
+    return shortened(str(name.human_friendly), MAX_NAME_LENGTH)
 
 
 def _absent(field: object) -> bool:

@@ -88,8 +88,8 @@ def certify() -> Callable[..., bytes]:
     def make(
         key: Any,
         *,
-        subject: str = "Acme release fedora:43",
-        issuer: str | None = None,
+        subject: str | x509.Name = "Acme release fedora:43",
+        issuer: str | x509.Name | None = None,
         signer: Any = None,
         serial: int | None = None,
         ca: bool | None = False,
@@ -212,5 +212,7 @@ def own_files_are_roots() -> Iterator[None]:
         yield
 
 
-def _name(text: str) -> x509.Name:
+def _name(text: str | x509.Name) -> x509.Name:
+    if isinstance(text, x509.Name):
+        return text
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])

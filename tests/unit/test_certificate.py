@@ -11,7 +11,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -338,3 +338,11 @@ def test_names_of_forms_that_nothing_understands(
             "malformed-certificate",
             "unknown-critical-extension",
         )
+
+
+def test_a_long_name_is_shown_in_part(certify: Certify, rsa_key: Any) -> None:
+    many = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "\N{SNOWMAN}" * 64)] * 100)
+    one = load(certify(rsa_key, issuer=many, subject=many), "x")
+    assert len(one.subject) < 210
+    assert one.issuer == one.subject
+    assert one.issuer_der == many.public_bytes()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from veriseal.errors import UsageError, VerisealError, printable
+from veriseal.errors import MAX_LENGTH, UsageError, VerisealError, printable, some
 
 pytestmark = pytest.mark.unit
 
@@ -50,3 +50,18 @@ def test_wrong_usage_is_a_reason_of_its_own() -> None:
 def test_a_strangers_name_stays_on_one_line(text: str, shown: str) -> None:
     assert printable(text) == shown
     assert str(VerisealError("r", "p", path=text, found=text)) == f"{shown}: p (found {shown})"
+
+
+def test_what_a_stranger_makes_long_stays_short_and_the_remedy_is_seen() -> None:
+    error = VerisealError("r", "p", path="/a", found="\n" * 100_000, remedy="Do that")
+    for text in (str(error), error.sentence()):
+        assert len(text) < MAX_LENGTH + 10
+        assert text.endswith("Do that")
+    assert len(error.as_json()["found"]) < MAX_LENGTH + 10
+    # The longest path that there is remains whole.
+    assert VerisealError("r", "p", path="/" + "a" * 4095).as_json()["path"] == "/" + "a" * 4095
+
+
+def test_some() -> None:
+    assert some(["a"] * 8) == ["a"] * 8
+    assert some([*"abcdefghij"]) == [*"abcdefgh", "and 2 more"]

@@ -8,6 +8,7 @@ In order, so that nothing is parsed before its signature was checked:
   5. the files beside it have the sizes and the fs-verity digests that it says.
 """
 
+import functools
 import os
 import stat
 from collections.abc import Callable, Mapping, Sequence
@@ -17,9 +18,10 @@ from veriseal import closure, merkle, signature, signers, voa
 from veriseal import manifest as statement
 from veriseal.certificate import Certificate
 from veriseal.digest import MAX_SIGNATURE_SIZE, Digest
-from veriseal.errors import VerisealError
+from veriseal.errors import VerisealError, some
 from veriseal.kernel import files
 from veriseal.manifest import Attached, Manifest, Signature
+from veriseal.signature import SignatureInfo
 
 _SUFFIX = ".sig"
 _LONGEST_NAME = 64
@@ -146,7 +148,7 @@ def _require_enough(
             "the manifest is signed by certificates of another release",
             path=path,
             expected=f"{trust.needed} of those for {manifest.os}",
-            found=", ".join(one.signer.subject for one in signed),
+            found=", ".join(some([one.signer.subject for one in signed])),
             remedy="Sign it with a key of its own release",
         )
 
@@ -169,7 +171,7 @@ def _in_date(
             "the certificates that signed the manifest are out of date",
             path=path,
             expected=f"{trust.needed} in date",
-            found="; ".join(late),
+            found="; ".join(some(late)),
             remedy="Set the machine's clock, or install a release that a newer certificate signed",
         )
     return good, late
@@ -192,18 +194,28 @@ def _explained(
 ) -> VerisealError:
     """``error``, with what is known of the certificates whose signatures do not count."""
     os_name = _says(data)
-    clauses, remedy = [], error.remedy
+    whole = statement.digest(data)
+    known: list[str] = []
+    unknown: list[str] = []
+    remedies = []
     for name, der in ders.items():
         try:
             info = signature.inspect(der, name)
         except VerisealError:
             continue
-        about = trust.about(info.names, os_name)
-        if about is not None:
-            clauses.append(f"{info.signer}: {about[0]}")
-            remedy = about[1]
-    if not clauses:
+        named: list[Certificate] = []
+        good: list[Certificate] = []
+        about = trust.about(functools.partial(_is_by, info, whole, named, good), os_name)
+        if named and not good:
+            # Whoever can write here can name anybody.
+            unknown.append(f"{name} names {info.signer}, and is no signature of this manifest")
+        elif about is not None:
+            (known if good else unknown).append(f"{info.signer}: {about[0]}")
+            remedies.insert(0 if good else len(remedies), about[1])
+    if not known + unknown:
         return error
+    # However many strangers there are, they do not hide it.
+    clauses = some(known + unknown)
     if os_name:
         clauses.append(f"of itself it says that it is of release {os_name}")
     return VerisealError(
@@ -212,8 +224,27 @@ def _explained(
         path=error.path,
         expected=error.expected,
         found="; ".join(clauses),
-        remedy=remedy,
+        remedy=remedies[0] if remedies else error.remedy,
     )
+
+
+def _is_by(
+    info: SignatureInfo,
+    whole: Digest,
+    named: list[Certificate],
+    good: list[Certificate],
+    certificate: Certificate,
+) -> bool:
+    """Whether it is a signature of ``whole`` by ``certificate``; notes what it names."""
+    if not info.names(certificate):
+        return False
+    named.append(certificate)
+    try:
+        signature.check(info, whole, certificate)
+    except VerisealError:
+        return False
+    good.append(certificate)
+    return True
 
 
 def _says(data: bytes) -> str:

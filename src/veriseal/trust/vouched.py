@@ -7,12 +7,9 @@ from cryptography import x509
 from veriseal import domain, merkle, signature
 from veriseal.certificate import Certificate
 from veriseal.digest import Digest
-from veriseal.errors import VerisealError
+from veriseal.errors import VerisealError, some
 from veriseal.trust import beside
 from veriseal.trust.model import Anchor
-
-_MAX_SHOWN = 8
-"""What is wrong with more signatures than these is not said: a console has few lines."""
 
 REMEDY = (
     "Install the vendor's statement with its signature. It is made with: veriseal trust statement"
@@ -55,9 +52,9 @@ def signers(
             "statement-not-signed",
             "the trust statement is not signed by a trust anchor that counts",
             path=path,
-            expected=" or ".join(anchor.certificate.subject for anchor in able)
+            expected=" or ".join(some([anchor.certificate.subject for anchor in able]))
             or "an anchor in the initrd: VOA purpose trust-anchor-image",
-            found="; ".join(_shortened(mistakes))
+            found="; ".join(some(mistakes))
             or f"no signature beside it: {path}.NAME{beside.SUFFIX}",
             remedy=REMEDY,
         )
@@ -83,11 +80,6 @@ def _signers(der: bytes, whole: Digest, anchors: Iterable[Anchor], name: str) ->
     if last is not None and not good:
         raise last
     return good
-
-
-def _shortened(mistakes: list[str]) -> list[str]:
-    more = len(mistakes) - _MAX_SHOWN
-    return mistakes if more <= 0 else [*mistakes[:_MAX_SHOWN], f"and {more} more"]
 
 
 def _may_revoke(anchor: Certificate) -> bool:
