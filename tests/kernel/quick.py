@@ -6,6 +6,7 @@ directory and mounts, and its exit status goes back.
 """
 
 import ctypes
+import gc
 import importlib
 import os
 import pkgutil
@@ -44,6 +45,9 @@ def server() -> Iterator[None]:
     for module in pkgutil.walk_packages(veriseal.__path__, "veriseal."):
         if not module.name.endswith(".__main__"):
             importlib.import_module(module.name)
+    # What is never looked at is never copied for a fork.
+    gc.collect()
+    gc.freeze()
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listening:
         listening.bind(_NAME)
         listening.listen()
@@ -53,6 +57,7 @@ def server() -> Iterator[None]:
     try:
         yield
     finally:
+        gc.unfreeze()
         os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)
 
@@ -67,6 +72,8 @@ def _serve(listening: socket.socket) -> None:
             try:
                 os.setsid()
                 status = _work([os.fsdecode(word) for word in data.split(b"\0")], fds)
+            except SystemExit as end:  # argparse
+                status = int(end.code or 0)
             finally:
                 sys.stdout.flush()
                 sys.stderr.flush()
