@@ -97,6 +97,20 @@ def test_nothing_counts(system: System, show: Show, settings: str) -> None:
     assert err.startswith("veriseal: ")
 
 
+def test_a_statement_that_does_not_count(system: System, show: Show, cli: Cli) -> None:
+    root = Signer("Root", ca=True)
+    system.anchor(root)
+    system.certificate(Signer("A", by=root))
+    system.settings('[trust]\nstatement = "/etc/trust.json"\nwithout_statement = "built-in"\n')
+    assert show()[1]["statement_not_used"] is not None
+    system.put("etc/trust.json", "nonsense")
+    status, document, _err = show()
+    assert (status, document["origin"]) == (0, "built-in")
+    assert "not signed by a trust anchor" in document["statement_not_used"]
+    text = cli("trust", "show", "--root", str(system.top))[1].decode()
+    assert "warning:   the trust statement does not count: " in text
+
+
 def test_a_name_cannot_write_to_the_terminal(system: System, cli: Cli) -> None:
     system.certificate(Signer("A\x1b[2J"))
     status, out, _err = cli("trust", "show", "--root", str(system.top))

@@ -76,14 +76,11 @@ class Gathered(NamedTuple):
         }
 
     def warnings(self) -> list[str]:
-        """One line each: about the whole, and about certificates that count all the same."""
+        """One line each, about certificates that count all the same."""
         return [
-            *self.trust.warnings,
-            *(
-                f"{one.certificate.path}: {text}"
-                for one in self.trust.releases
-                for text in one.warnings
-            ),
+            f"{one.certificate.path}: {text}"
+            for one in self.trust.releases
+            for text in one.warnings
         ]
 
 

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from veriseal import voa
+from veriseal.boot.gather import Gathered
 from veriseal.certificate import Certificate
 from veriseal.errors import VerisealError, printable
 from veriseal.plan import side
@@ -34,10 +35,10 @@ def run(options: argparse.Namespace) -> int:
     """Print the trust of a system. Returns 1 if there is none."""
     here = side.read(options.root)
     try:
-        trust, error = side.gathered(here).trust, None
+        gathered, error = side.gathered(here), None
     except VerisealError as refused:
-        trust, error = _found(here), refused
-    document = _document(here, trust, error)
+        gathered, error = Gathered(_found(here), 0), refused
+    document = _document(here, gathered, error)
     if options.json:
         json.dump(document, sys.stdout, indent=2)
         print()
@@ -65,13 +66,15 @@ def _found(here: Side) -> TrustSet:
     return TrustSet([], [*files, *found.ignored], [], names)
 
 
-def _document(here: Side, trust: TrustSet, error: VerisealError | None) -> dict[str, Any]:
+def _document(here: Side, gathered: Gathered, error: VerisealError | None) -> dict[str, Any]:
+    trust = gathered.trust
     document: dict[str, Any] = {
         "schema": 1,
         "root": here.root,
         "window": dict(trust.window),
         "origin": trust.origin,
         "statement": trust.statement,
+        "statement_not_used": gathered.not_used,
         "floors": dict(trust.floors),
         "revoked": [str(one) for one in trust.revoked],
         "releases": [
@@ -95,7 +98,6 @@ def _document(here: Side, trust: TrustSet, error: VerisealError | None) -> dict[
             }
             for one in trust.ignored
         ],
-        "warnings": list(trust.warnings),
     }
     if error is not None:
         document["error"] = error.as_json()
@@ -121,7 +123,9 @@ def _lines(document: dict[str, Any]) -> list[str]:
         lines.append(f"{part + ':':10} {', '.join(names) or '-'}")
     statement = f" version {document['statement']}" if document["statement"] else ""
     lines.append(f"{'origin:':10} {document['origin']}{statement}")
-    lines += [f"{'warning:':10} {text}" for text in document["warnings"]]
+    if document["statement_not_used"] is not None:
+        text = f"the trust statement does not count: {document['statement_not_used']}"
+        lines.append(f"{'warning:':10} {text}")
     lines += [f"{'revoked:':10} {text}" for text in document["revoked"]]
     lines += [f"{'floor:':10} {os}: version {n}" for os, n in document["floors"].items() if n]
     for one in document["releases"]:

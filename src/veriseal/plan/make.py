@@ -235,7 +235,6 @@ def _then(question: Question, target: Side, found: list[Finding]) -> Gathered | 
         text = f"the trust statement does not count, the built-in certificates do: {then.not_used}"
         found.append(Finding(WARNING, "statement-not-used", text))
     trust = then.trust
-    found += [Finding(WARNING, "trust-warning", text) for text in trust.warnings]
     for one in trust.releases:
         name = _name_of_date(one, then.at)
         found += [Finding(WARNING, name, text, one.certificate.path) for text in one.warnings]

@@ -85,7 +85,6 @@ class TrustSet(NamedTuple):
         statement: version of the trust statement; 0 without one.
         floors: lowest version of the manifest by VOA name, as the statement has it.
         revoked: digests that no file may have, as the statement has it.
-        warnings: about the whole, such as a built-in set in place of a damaged statement.
     """
 
     releases: list[Release]
@@ -96,4 +95,3 @@ class TrustSet(NamedTuple):
     statement: int = 0
     floors: Mapping[str, int] = {}
     revoked: tuple[Digest, ...] = ()
-    warnings: tuple[str, ...] = ()
