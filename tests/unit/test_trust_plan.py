@@ -2,6 +2,7 @@
 
 import datetime
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ import pytest
 from veriseal.boot import floor
 from veriseal.cli.main import main
 from veriseal.digest import Digest
+from veriseal.errors import VerisealError
+from veriseal.plan import initrd
 
 from .systems import START, Signer, System
 
@@ -514,6 +517,30 @@ def test_without_the_program_that_unpacks(
     found = world.refusal("--initrd", str(path))
     assert list(found) == ["no-lsinitrd"]
     assert "Install dracut" in found["no-lsinitrd"]["remedy"]
+
+
+def test_an_initrd_that_is_exchanged_after_it_was_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_root: None
+) -> None:
+    """What is unpacked is the file that was looked at."""
+    if os.getuid() != 0:
+        monkeypatch.setattr("os.geteuid", lambda: 1)
+    path, good, evil = (tmp_path / name for name in ("initrd.img", "good", "evil"))
+    for one in (good, evil):
+        one.write_text(one.name)
+        one.chmod(0o600)
+    path.symlink_to(good)
+    program = tmp_path / "bin/lsinitrd"
+    program.parent.mkdir()
+    program.write_text(
+        f'#!/bin/sh\nln -sf {evil} {path}\necho "$1 is $(cat "$2"), $(cat {path})"\nexit 3\n'
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    with pytest.raises(VerisealError) as caught, initrd.unpacked([str(path)], lambda _: None):
+        pass
+    assert (caught.value.reason, caught.value.path) == ("bad-initrd", str(path))
+    assert caught.value.found == "--unpack is good, evil"
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import stat
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from typing import BinaryIO
 
 from veriseal.errors import VerisealError
 
@@ -93,39 +94,54 @@ def _literal(name: str) -> str:
 
 def _run(path: str, directory: str, wanted: Sequence[str]) -> str:
     """Unpack what is wanted. Returns what was complained about, on one line."""
-    _require_trusted(path)
-    program = shutil.which(COMMAND)
-    if program is None:
-        raise VerisealError(
-            "no-lsinitrd",
-            f"{COMMAND} is needed to look into an initrd, and is not here",
-            path=path,
-            remedy="Install dracut, or unpack the initrd and name the directory with --to",
-        )
-    try:
-        done = subprocess.run(
-            [program, "--unpack", path, *wanted],
-            cwd=directory,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
-            timeout=TIMEOUT,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise _bad(path, f"{COMMAND} does not come to an end") from None
-    said = " ".join(done.stdout.decode("utf-8", "replace").split())[:_MOST_SAID]
+    # A copy of what was looked at: by its name another file can be there by now, and by its
+    # descriptor zstd takes it for a link and passes it over.
+    with _opened(path) as source, tempfile.NamedTemporaryFile(prefix="veriseal-initrd-") as copy:
+        program = shutil.which(COMMAND)
+        if program is None:
+            raise VerisealError(
+                "no-lsinitrd",
+                f"{COMMAND} is needed to look into an initrd, and is not here",
+                path=path,
+                remedy="Install dracut, or unpack the initrd and name the directory with --to",
+            )
+        shutil.copyfileobj(source, copy)
+        copy.flush()
+        try:
+            done = subprocess.run(
+                [program, "--unpack", copy.name, *wanted],
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
+                timeout=TIMEOUT,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise _bad(path, f"{COMMAND} does not come to an end") from None
+    output = done.stdout.decode("utf-8", "replace").replace(copy.name, path)
+    said = " ".join(output.split())[:_MOST_SAID]
     if done.returncode != 0:
         raise _bad(path, said or f"{COMMAND} ended with status {done.returncode}")
     return said
 
 
-def _require_trusted(path: str) -> None:
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[BinaryIO]:
     try:
-        status = os.stat(path)
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise VerisealError("no-initrd", f"cannot be read: {error.strerror}", path=path) from None
+    try:
+        _require_trusted(os.fstat(fd), path)
+        with open(fd, "rb", closefd=False) as file:
+            yield file
+    finally:
+        os.close(fd)
+
+
+def _require_trusted(status: os.stat_result, path: str) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise VerisealError("no-initrd", "not a regular file", path=path)
     if os.geteuid() == 0 and (status.st_uid != 0 or status.st_mode & 0o022):
