@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
@@ -264,6 +264,51 @@ def test_a_statement_that_revokes_its_signer(
     place.refused("bad-statement", anchors=both)
     place.put(data, root.sign(data), new.sign(data))
     assert place.load(anchors=both).signer is new.certificate
+
+
+def test_a_statement_that_revokes_another_certificate_with_a_key_it_needs(
+    place: Place, made: Statement, root: Signer, certify: Certify
+) -> None:
+    twin = certificate.load_root(certify(root.key, **ROOT, subject="Twin"), "twin.pem")
+    data = statement.serialize(made._replace(revoked_certificates=(twin.fingerprint,)))
+    place.put(data, root.sign(data))
+    # Whose key it is cannot be known without the certificate.
+    assert place.load().version == 7
+    both = [*place.anchors, Anchor("debian", twin)]
+    assert "revokes the anchor" in place.refused("bad-statement", anchors=both).problem
+    # A release with the key of an anchor, which is revoked.
+    key = new_key()
+    gone = certificate.load_root(certify(key, **ROOT, subject="Gone"), "gone.pem")
+    same = certificate.load(certify(key, subject="Same key"), "same.pem")
+    releases = (StatementRelease("debian:13", 0, (same,)),)
+    data = statement.serialize(
+        made._replace(releases=releases, revoked_certificates=(gone.fingerprint,))
+    )
+    place.put(data, root.sign(data))
+    assert place.load().version == 7
+    both = [*place.anchors, Anchor("debian", gone)]
+    assert place.refused("bad-statement", anchors=both).found == "CN=Same key"
+
+
+@pytest.mark.parametrize("shared", ["skid", "key", "number"])
+def test_certificates_that_no_keyring_could_hold_together(
+    shared: str, place: Place, made: Statement, root: Signer, certify: Certify
+) -> None:
+    key = new_key()
+    shapes: dict[str, dict[str, Any]] = {"skid": {"skid": b"x" * 20}, "number": {"serial": 5}}
+    more = shapes.get(shared, {})
+    options = [{"subject": name, "issuer": "Acme", **more} for name in "ab"]
+    pair = [
+        certificate.load(certify(key if shared == "key" else new_key(), **one), "x.pem")
+        for one in options
+    ]
+    releases = tuple(
+        StatementRelease(f"debian:{number}", 0, (one,)) for number, one in enumerate(pair, 13)
+    )
+    data = statement.serialize(made._replace(releases=releases))
+    text = signed(data, place, root)
+    assert "certificate 1 of debian:14" in text
+    assert "certificate 1 of debian:13" in text
 
 
 def test_other_documents_of_the_same_signer(
@@ -539,6 +584,23 @@ def test_a_certificate_cannot_count_and_be_revoked(
 
 
 # The command.
+
+
+def test_a_certificate_whose_key_is_revoked_is_not_stated(
+    vendor: Callable[..., Any], tmp_path: Path, certify: Certify
+) -> None:
+    one = ["--release", "debian:13=13.pem"]
+    clauses = {
+        "13": "counts and its key is that of a revoked one",
+        "root": "revokes the anchor that signed it",
+    }
+    for name, clause in clauses.items():
+        key = serialization.load_pem_private_key((tmp_path / f"{name}.key").read_bytes(), None)
+        (tmp_path / "twin.pem").write_bytes(certify(key, subject="Twin"))
+        status, _, err = vendor(*one, "--revoke-cert", "twin.pem")
+        assert status == 1
+        assert clause in err
+        assert names(tmp_path) == []
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Making a trust statement, and signing it with an anchor's key."""
 
 import os
+from collections.abc import Collection
 from typing import NamedTuple
 
 from veriseal.build import beside, files, pki
@@ -28,8 +29,10 @@ class Written(NamedTuple):
     removed: list[str]
 
 
-def write(path: str, made: Statement, by: Signer) -> Written:
+def write(path: str, made: Statement, by: Signer, revoked_keys: Collection[bytes] = ()) -> Written:
     """Write ``made`` to ``path``, and its signature beside it.
+
+    ``revoked_keys`` are those of the certificates that it revokes, as far as they are known.
 
     It is checked as at boot before anything is written, and read back. Signatures of the same
     statement, byte for byte, by other anchors stay. Raises OSError, VerisealError.
@@ -45,7 +48,8 @@ def write(path: str, made: Statement, by: Signer) -> Written:
     # Not every key gives the same signature twice: what is there and good stays.
     good = has_signature(own, digest, by.certificate)
     der = files.read(own, MAX_SIGNATURE_SIZE) if good else by.sign(digest)
-    statement.check(data, {own: der}, anchors, [made.os], made.version, path)
+    checked = statement.check(data, {own: der}, anchors, [made.os], made.version, path)
+    statement.check_revoked(checked, revoked_keys)
     removed = beside.make_room(path, data, by)
     files.replace(own, der)
     files.replace(path, data)

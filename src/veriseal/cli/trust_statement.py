@@ -71,18 +71,20 @@ def run(options: argparse.Namespace) -> None:
     version = numbers.number("--version", options.number, 1)
     created = numbers.created(options.created)
     by = signer.of(options, certificate.load_root)
+    revoked = [fingerprints.named(text) for text in options.revoke_cert]
     made = Statement(
         options.os,
         version,
         created,
         tuple(_release(text) for text in options.release),
         tuple(_digest(text) for text in options.revoke_digest),
-        tuple(fingerprints.of(text) for text in options.revoke_cert),
+        tuple(one.fingerprint for one in revoked),
         options.out,
         by.certificate,
     )
     try:
-        written = statement.write(options.out, made, by)
+        keys = {one.key for one in revoked if one.key is not None}
+        written = statement.write(options.out, made, by, keys)
     except VerisealError as error:
         if error.reason == "bad-os":
             raise UsageError(str(error)) from None

@@ -10,20 +10,20 @@ was checked:
   2. an anchor that counts has signed it;
   3. it is understood, and each certificate in it is one that the kernel takes;
   4. it is of this operating system, and the anchor vouches for all that it names;
-  5. it does not revoke the anchor that signed it;
+  5. it revokes neither the anchor that signed it nor a key that it names;
   6. it is not older than the floor.
 """
 
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from veriseal import certificate, fields, voa
-from veriseal.certificate import Certificate
+from veriseal import certificate, collisions, fields, voa
+from veriseal.certificate import Certificate, key_bytes
 from veriseal.digest import Digest
 from veriseal.errors import VerisealError
 from veriseal.fields import Fields
@@ -184,7 +184,13 @@ def check(
             found=statement.os,
             remedy="Install the one of this system's vendor",
         )
-    statement = statement._replace(signer=_choose(statement, signers))
+    keys = {
+        key_bytes(anchor.certificate.public_key)
+        for anchor in anchors
+        if anchor.certificate.fingerprint in statement.revoked_certificates
+    }
+    statement = statement._replace(signer=_choose(statement, signers, keys))
+    check_revoked(statement, keys)
     if statement.version < floor:
         raise VerisealError(
             "statement-rolled-back",
@@ -197,8 +203,40 @@ def check(
     return statement
 
 
-def _choose(statement: Statement, signers: Sequence[Anchor]) -> Certificate:
-    """The signer that vouches for all of ``statement``. Raises VerisealError."""
+def check_revoked(statement: Statement, keys: Collection[bytes]) -> None:
+    """Raise VerisealError ``bad-statement`` where a certificate that counts has one of ``keys``.
+
+    They are those of the certificates that it revokes, as `certificate.key_bytes` gives them: no
+    machine would take another certificate with such a key.
+    """
+    for one in _certificates(statement):
+        if key_bytes(one.public_key) in keys:
+            raise _bad(
+                statement.path,
+                "a certificate counts and its key is that of a revoked one",
+                "a new key",
+                one.subject,
+            )
+    if key_bytes(statement.signer.public_key) in keys:
+        raise _revokes_signer(statement, statement.signer)
+
+
+def _revokes_signer(statement: Statement, signer: Certificate) -> VerisealError:
+    return _bad(
+        statement.path,
+        "revokes the anchor that signed it",
+        "the signature of another anchor, with another key",
+        signer.subject,
+    )
+
+
+def _choose(
+    statement: Statement, signers: Sequence[Anchor], revoked: Collection[bytes]
+) -> Certificate:
+    """The signer that vouches for all of ``statement`` and has none of the keys ``revoked``.
+
+    Raises VerisealError.
+    """
     names = (statement.os, *(release.os for release in statement.releases))
     covering = [anchor for anchor in signers if all(voa.covers(anchor.os, name) for name in names)]
     if not covering:
@@ -211,14 +249,9 @@ def _choose(statement: Statement, signers: Sequence[Anchor]) -> Certificate:
             remedy="Install the anchor under the VOA name that covers them, such as debian",
         )
     for anchor in covering:
-        if anchor.certificate.fingerprint not in statement.revoked_certificates:
+        if key_bytes(anchor.certificate.public_key) not in revoked:
             return anchor.certificate
-    raise _bad(
-        statement.path,
-        "revokes the anchor that signed it",
-        "the signature of another anchor",
-        covering[0].certificate.subject,
-    )
+    raise _revokes_signer(statement, covering[0].certificate)
 
 
 def _releases(value: object, path: str) -> Iterable[StatementRelease]:
@@ -270,6 +303,16 @@ def _check_sense(statement: Statement) -> None:
                     statement.path, "a certificate both counts and is revoked", found=one.subject
                 )
             fingerprints.add(one.fingerprint)
+    try:
+        collisions.check(_certificates(statement))
+    except VerisealError as error:
+        raise _bad(
+            statement.path, f"{error.path}: {error.problem}", error.expected, error.found
+        ) from None
+
+
+def _certificates(statement: Statement) -> Iterable[Certificate]:
+    return (one for release in statement.releases for one in release.certificates)
 
 
 def _digest(text: str, path: str) -> Digest:
