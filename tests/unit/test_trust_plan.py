@@ -282,6 +282,27 @@ def test_a_statement_that_fits(world: World) -> None:
     assert status == 0, document
 
 
+def test_a_key_that_a_statement_announces(world: World) -> None:
+    """No file of the tree holds it: the step is to install the statement."""
+    out = with_statement(world, "--version=5")
+    scratch = world.top / "scratch"
+    new = Signer("Next", by=world.vendor.root)
+    cert = new.options(scratch)[1].removeprefix("--cert=")
+    arguments = ("trust", "statement", "--os=debian", "--version=6", f"--release=debian:13={cert}",
+                 *world.vendor.root.options(scratch), f"--out={out}")  # fmt: skip
+    assert world.cli(*arguments)[0] == 0
+    tree = world.copy("next")
+    build(tree, new, scratch, version=2)
+    initrd = world.initrd("initrd-next", tree)
+    _status, document = world.ask(
+        "--to", str(initrd.top), "--tree", str(tree.top), "--statement", str(out)
+    )
+    assert [one["subject"] for one in document["certificates"]["in"]] == ["CN=Next"]
+    assert document["steps"][0]["text"].startswith("Announce the next key: install a trust state")
+    assert f"install -m 644 {out} {out}.*.sig PLACE" in document["steps"][0]["commands"]
+    assert "certificate 1 of" not in json.dumps(document["steps"])
+
+
 def test_a_rolled_back_statement(world: World) -> None:
     out = with_statement(world, "--version=4")
     initrd = world.initrd(statement=5)

@@ -46,6 +46,20 @@ def test_where_the_root_is_checked_the_new_key_comes_with_a_version_of_it() -> N
     ]
 
 
+@pytest.mark.parametrize("checked", [False, True])
+def test_a_key_that_a_statement_names_comes_with_the_statement(checked: bool) -> None:
+    situation = Situation(
+        "/", "/next", "default", wanted=[Wanted("debian:14", None)], statement="/mnt/t.json",
+        checked=checked,
+    )  # fmt: skip
+    first = steps.order(situation)[0]
+    assert "install a trust statement that names the certificate of debian:14" in first.text
+    put = "install -m 644 /mnt/t.json /mnt/t.json.*.sig PLACE"
+    assert first.commands[-1] == put
+    assert order(situation).count(put) == 1
+    assert not any(".pem" in one or "voa" in one for one in order(situation))
+
+
 def test_what_was_done_is_not_said_again() -> None:
     done = Situation("/", "/next", "default", ["/boot/i"], to_enable=0, initrd_good=True)
     assert order(done) == [

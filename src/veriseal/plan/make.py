@@ -357,8 +357,9 @@ def _situation(
             known = signers.parse(release.signers, path)
             signing = {one.fingerprint for one in known.entries}
     enrolled = _enrolled(question.root, now)
+    stated = trust.origin == model.STATEMENT
     wanted = [
-        Wanted(one.os, _kept(one.certificate.path, question, target, tree))
+        Wanted(one.os, None if stated else _kept(one.certificate.path, question, target, tree))
         for one in trust.releases
         if one.certificate.fingerprint in signing and one.certificate.fingerprint not in enrolled
     ]

@@ -11,10 +11,13 @@ from typing import NamedTuple
 
 
 class Wanted(NamedTuple):
-    """A certificate that is to be announced: of which release, and a file that holds it."""
+    """A certificate that is to be announced: of which release, and a file that holds it.
+
+    None stands for one that a trust statement holds.
+    """
 
     os: str
-    path: str
+    path: str | None
 
 
 class Step(NamedTuple):
@@ -78,14 +81,9 @@ def order(now: Situation) -> list[Step]:
         names = ", ".join(now.dropping)
         text = f"Take {names} out of trust.previous and trust.next"
         steps.append(Step(text + (", in a version to build and install" if now.checked else "")))
-    if now.statement:
-        files = f"{shlex.quote(now.statement)} {shlex.quote(now.statement)}.*.sig"
-        steps.append(
-            Step(
-                "Put the trust statement and its signatures where trust.statement says",
-                (f"install -m 644 {files} PLACE",),
-            )  # fmt: skip
-        )
+    if now.statement and not any(one.path is None for one in now.wanted):
+        text = "Put the trust statement and its signatures where trust.statement says"
+        steps.append(Step(text, (_install_statement(now),)))
     if (now.tree != now.root or changed) and not now.initrd_good:
         inside = "" if now.tree == "/" else f"chroot {shlex.quote(now.tree)} "
         steps.append(Step("Make the new initrd", (f"{inside}dracut --force",)))
@@ -114,7 +112,9 @@ def _announce(now: Situation) -> list[Step]:
         f"install -D -m 644 -t {shlex.quote(f'{top}/{one.os}/image/{now.context}/x509')} "
         f"{shlex.quote(one.path)}"
         for one in now.wanted
+        if one.path is not None
     ]
+    stated = len(commands) < len(now.wanted)
     if now.checked:
         text = (
             f"Announce the next key: a version of the running release that has its certificate, "
@@ -127,11 +127,22 @@ def _announce(now: Situation) -> list[Step]:
             "Announce the next key: put its certificate where the initrd takes it from, and name "
             f"{names} in trust.next"
         )
+    if stated:
+        text = (
+            "Announce the next key: install a trust statement that names the certificate of "
+            f"{names}, which the settings have in trust.next"
+        )
+        commands.append(_install_statement(now))
     return [
         Step(text, tuple(commands)),
         Step("Make the initrd of the running system again", ("dracut --force",)),
         Step("Reboot: the sealed keyring takes no key before", ("systemctl reboot",)),
     ]
+
+
+def _install_statement(now: Situation) -> str:
+    name = "STATEMENT" if now.statement is None else shlex.quote(now.statement)
+    return f"install -m 644 {name} {name}.*.sig PLACE"
 
 
 def _resign(now: Situation) -> list[Step]:
