@@ -312,6 +312,25 @@ def test_the_statement_that_the_settings_name(system: System, lint: Lint) -> Non
     assert named(lint()[1]) == [("warning", "statement-not-used", None)]
 
 
+def test_a_statement_on_a_device_that_is_not_here(system: System, lint: Lint) -> None:
+    system.anchor(Signer("Root", ca=True))
+    device = "/dev/disk/by-label/NOSUCH"
+    system.settings(f'[trust]\nstatement = "/trust.json"\nstatement_device = "{device}"\n')
+    assert named(lint()[1]) == [("warning", "statement-not-seen", device)]
+
+
+def test_what_was_meant_to_count_is_an_error_although_another_counts(
+    system: System, lint: Lint
+) -> None:
+    system.settings('[trust]\ndates = "enforce"\n')
+    end = START - datetime.timedelta(days=1)
+    good = Signer("A")
+    system.certificate(good, "a.pem")
+    start = end - datetime.timedelta(days=9)
+    old = system.certificate(Signer("B", start=start, end=end), "b.pem")
+    assert named(lint()[1]) == [("error", "expired", old)]
+
+
 def test_all_defects_at_once(system: System, lint: Lint) -> None:
     system.certificate(b"nonsense", "1.pem")
     system.certificate(Signer("A").pem * 2, "2.pem")

@@ -14,7 +14,8 @@ from veriseal.trust.finding import WARNING, Finding
 
 _EPILOG = """\
 Every finding has a name, the file that it concerns and a remedy. Whatever the boot would refuse is
-an error; what it passes over, or what is only odd, is a warning.
+an error, and so is what keeps a certificate of the window from counting, though others count; what
+was not meant to count, or is only odd, is a warning.
 
 exit status: 0, or 1 if there is an error
 """
@@ -51,7 +52,9 @@ def _with_statement(here: Side, found: Sequence[Finding]) -> Iterator[Finding]:
     try:
         not_used = side.gathered(here).not_used
     except VerisealError as error:
-        if not any(one.name == error.reason and one.path == error.path for one in found):
+        if error.reason == "statement-not-seen":
+            yield finding.of(error, WARNING)
+        elif not any(one.name == error.reason and one.path == error.path for one in found):
             yield finding.of(error)
         return
     if not_used is not None:

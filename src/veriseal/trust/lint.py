@@ -1,7 +1,8 @@
 """Everything that is wrong with the certificates and trust settings of a system, at once.
 
 Unlike `load`, which stops at the first defect, for nothing counts then. What `load` would refuse
-is an error here, too; what it ignores, or what is only odd, is a warning.
+is an error here, too. So is what keeps a certificate of the window from counting, although a boot
+with the others goes on: somebody put it there to count. The rest is a warning.
 """
 
 import os
