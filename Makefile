@@ -56,8 +56,8 @@ fuzz: setup $(FUZZER) ## the same for ten minutes (ARGS="--target X --seconds N 
 	@$(VENV)/bin/python -m tests.fuzz $(ARGS)
 
 kernel: setup ## tests on a real kernel, in the guest (KERNEL=debian13|debian12|backports)
-	@echo "kernel: pytest in the guest"
-	@$(PYTHON) -m tests.guest --kernel $(KERNEL) tests/guest/kernel-tier $(ARGS)
+	@echo "kernel: pytest in two guests"
+	@$(PYTHON) -m tests.guest.tier --kernel $(KERNEL) $(ARGS)
 
 boot: setup ## tests that boot a whole appliance
 	@echo "boot: pytest on this machine, with appliances in virtual machines"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 import shutil
@@ -21,6 +22,7 @@ from .store import BUILD, REPO, GuestError, command, remove, say
 NO_REPORT = 125
 """The status of a guest that hung, died, or reported nothing."""
 KEEP_LOGS = 20
+_COUNT = itertools.count()
 
 INSIDE = "usr/lib/veriseal-guest"
 SOURCES = "usr/src/veriseal"
@@ -122,7 +124,7 @@ class _Logs(NamedTuple):
         for name in cls._fields:
             for old in sorted(BUILD.glob(f"{name}-*.log"))[:-KEEP_LOGS]:
                 remove(old)
-        run_name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+        run_name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}-{next(_COUNT)}"
         return cls(*(BUILD / f"{name}-{run_name}.log" for name in cls._fields))
 
 
