@@ -2,6 +2,7 @@
 
 import shlex
 
+from veriseal import regular
 from veriseal.errors import VerisealError
 
 PATHS = ("/usr/lib/veriseal/os-release", "/etc/os-release", "/usr/lib/os-release")
@@ -19,10 +20,13 @@ def read(paths: tuple[str, ...] = PATHS) -> dict[str, str]:
     """
     for path in paths:
         try:
-            with open(path, encoding="utf-8", errors="replace") as file:
-                return parse(file.read(MAX_SIZE), path)
+            data = regular.read(path, MAX_SIZE)
         except FileNotFoundError:
             continue
+        except OSError as error:
+            problem = f"cannot be read: {error.strerror}"
+            raise VerisealError("bad-os-release", problem, path=path) from None
+        return parse(data.decode(errors="replace"), path)
     raise VerisealError("bad-os-release", "no such file", path=paths[-1])
 
 

@@ -4,12 +4,15 @@ import tomllib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from veriseal import pattern
+from veriseal import pattern, regular
 from veriseal.digest import Digest
 from veriseal.errors import VerisealError
 
 FILES = ("usr/lib/veriseal/veriseal.toml", "etc/veriseal/veriseal.toml")
 """Below the root of a system. Later files override single keys of earlier ones."""
+
+MAX_SIZE = 1 << 20
+"""Bytes of one of them."""
 
 PATHS = tuple(f"/{name}" for name in FILES)
 
@@ -101,10 +104,11 @@ def load(paths: tuple[str, ...] = PATHS) -> Policy:
     settings: dict[str, Any] = {}
     for path in paths:
         try:
-            with open(path, "rb") as file:
-                data = file.read()
+            data = regular.read(path, MAX_SIZE)
         except FileNotFoundError:
             continue
+        except OSError as error:
+            raise _bad(path, f"cannot be read: {error.strerror}") from None
         merge(settings, parse(data, path))
     return make(settings)
 

@@ -31,10 +31,11 @@ ALLOWED = {
     "table": "errors names digest trusted",
     "pem": "errors",
     "journal": "errors",
-    "osrelease": "errors",
+    "regular": "",
+    "osrelease": "errors regular",
     "pattern": "errors",
     "pool": "errors",
-    "policy": "errors digest pattern",
+    "policy": "errors digest pattern regular",
     "resolve": "",
     "voa": "errors resolve",
     "fields": "errors",
@@ -49,13 +50,13 @@ ALLOWED = {
     "manifest": "errors fields digest merkle domain closure pattern certificate signature signers",
     "kernel": "errors names digest",
     "sitepackages": "",
-    "tree": "errors digest merkle closure signers dump pattern pool voa certificate signature "
-    "manifest kernel",
-    "trust": "errors fields digest merkle domain pem voa policy certificate chain collisions "
-    "signature kernel",
+    "tree": "errors digest regular merkle closure signers dump pattern pool voa certificate "
+    "signature manifest kernel",
+    "trust": "errors fields digest regular merkle domain pem voa policy certificate chain "
+    "collisions signature kernel",
     "launch": "errors names digest trusted report table script journal sitepackages kernel",
-    "boot": "errors digest closure trusted report table journal osrelease pattern policy voa pem "
-    "resolve certificate signature signers manifest trust tree kernel",
+    "boot": "errors digest regular closure trusted report table journal osrelease pattern policy "
+    "voa pem resolve certificate signature signers manifest trust tree kernel",
     "plan": "errors digest report osrelease policy resolve voa pem merkle pattern certificate "
     "signature signers manifest kernel tree trust boot audit",
     "audit": "errors digest merkle pattern certificate signature signers manifest pool kernel "

@@ -6,9 +6,10 @@ that is recorded beside them is the earliest that it can be, whatever the clock 
 """
 
 import json
+import os
 from typing import Any, NamedTuple
 
-from veriseal import report
+from veriseal import regular, report
 from veriseal.errors import VerisealError
 
 PATH = "/usr/lib/veriseal/floor.json"
@@ -39,8 +40,7 @@ class Floor(NamedTuple):
 def read(path: str = PATH) -> Floor:
     """The floor that this initrd carries. Raises VerisealError ``no-floor``, ``bad-floor``."""
     try:
-        with open(path, "rb") as file:
-            document = json.loads(file.read(MAX_SIZE))
+        document = json.loads(regular.read(path, MAX_SIZE, os.O_NOFOLLOW))
     except FileNotFoundError:
         raise VerisealError(
             "no-floor",
@@ -48,6 +48,8 @@ def read(path: str = PATH) -> Floor:
             path=path,
             remedy="Rebuild the initrd with the dracut module veriseal",
         ) from None
+    except OSError as error:
+        raise _bad(path, f"cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise _bad(path, f"not JSON: {error}") from None
     if not isinstance(document, dict) or document.pop("schema", None) != SCHEMA:

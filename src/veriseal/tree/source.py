@@ -14,7 +14,7 @@ import stat
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from veriseal import closure, merkle, signature, signers, voa
+from veriseal import closure, merkle, regular, signature, signers, voa
 from veriseal import manifest as statement
 from veriseal.certificate import Certificate
 from veriseal.digest import MAX_SIGNATURE_SIZE, Digest
@@ -197,7 +197,7 @@ def _explained(
     whole = statement.digest(data)
     known: list[str] = []
     unknown: list[str] = []
-    remedies = []
+    remedies: list[str] = []
     for name, der in ders.items():
         try:
             info = signature.inspect(der, name)
@@ -318,12 +318,7 @@ def _read(directory: int, name: str, limit: int, shown: str) -> bytes:
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise VerisealError("not-a-regular-file", "not a regular file", path=path)
-        parts = []
-        left = limit + 1
-        while left and (part := os.read(fd, left)):
-            parts.append(part)
-            left -= len(part)
-        return b"".join(parts)
+        return regular.contents(fd, limit)
     except OSError as error:
         raise VerisealError("unreadable", f"cannot be read: {error.strerror}", path=path) from None
     finally:

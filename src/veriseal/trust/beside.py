@@ -2,8 +2,8 @@
 
 import errno
 import os
-import stat
 
+from veriseal import regular
 from veriseal.digest import MAX_SIGNATURE_SIZE
 from veriseal.kernel import files
 
@@ -58,13 +58,6 @@ def _contents(directory: int, name: str, limit: int) -> bytes:
     # O_NONBLOCK: a FIFO must not stop the boot.
     fd = files.open_beneath(directory, os.fsencode(name), os.O_RDONLY | os.O_NONBLOCK)
     try:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", name)
-        parts = []
-        left = limit + 1
-        while left and (part := os.read(fd, left)):
-            parts.append(part)
-            left -= len(part)
-        return b"".join(parts)
+        return regular.contents(fd, limit, name)
     finally:
         os.close(fd)

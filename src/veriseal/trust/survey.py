@@ -1,11 +1,10 @@
 """Every certificate file in the load paths, whichever system it is for, and the masked keys."""
 
 import os
-import stat
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from veriseal import certificate, pem, voa
+from veriseal import certificate, pem, regular, voa
 from veriseal.certificate import Certificate
 from veriseal.errors import VerisealError
 from veriseal.trust import window as windows
@@ -111,7 +110,7 @@ def _ignored(one: voa.Ignored, data: bytes | None) -> Ignored:
 def _read(path: str) -> bytes:
     """The start of a regular file. One byte more than is accepted, for the check of the size."""
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(fd, "rb") as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            raise OSError(f"{path} was replaced")
-        return file.read(pem.MAX_FILE_SIZE + 1)
+    try:
+        return regular.contents(fd, pem.MAX_FILE_SIZE, path)
+    finally:
+        os.close(fd)
