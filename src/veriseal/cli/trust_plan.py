@@ -9,7 +9,7 @@ from veriseal.cli import fingerprints
 from veriseal.digest import Digest
 from veriseal.errors import UsageError, VerisealError, printable
 from veriseal.plan import make
-from veriseal.plan.make import Plan, Question
+from veriseal.plan.question import Plan, Question
 from veriseal.trust.model import Release
 
 _EPILOG = """\

@@ -12,99 +12,31 @@ A defect in one part does not hide those in the others.
 import contextlib
 import os
 from collections.abc import Sequence
-from typing import NamedTuple
 
-from veriseal import manifest as statement
 from veriseal import signers
 from veriseal.audit.expected import Expected
-from veriseal.boot import floor
-from veriseal.boot import initrd as next_boot
-from veriseal.boot.floor import Floor
-from veriseal.boot.gather import Asked, Gathered
-from veriseal.digest import Digest
+from veriseal.boot.gather import Gathered
 from veriseal.errors import VerisealError
-from veriseal.plan import changes, initrd, lost, ondisk, ring, rogue, side, steps
+from veriseal.plan import changes, lost, ondisk, rogue, side, sides, situate, steps
 from veriseal.plan.changes import Changes
 from veriseal.plan.lost import Lost
+from veriseal.plan.question import Plan, Question
 from veriseal.plan.side import Side
-from veriseal.plan.steps import Situation, Step, Wanted
 from veriseal.policy import Policy
 from veriseal.tree import listed, source
 from veriseal.trust import finding, model
 from veriseal.trust.finding import WARNING, Finding
-from veriseal.trust.model import Release, TrustSet
-
-
-class Question(NamedTuple):
-    """What is asked.
-
-    Attributes:
-        root: the system now.
-        to: a root whose settings and certificates would count, in place of ``root``; or the
-            directory of an unpacked initrd.
-        tree: that the next boot would enter; None for ``to``, or else ``root``.
-        initrd: files, in the boot loader's order: what is in them counts, in place of ``to``.
-        without_tree: whether no tree has been built yet.
-        final: whether the tree is entered as it is: what is not enabled yet is an error. So it is
-            without this for the running root.
-        image: the composefs image that the boot entry names, if it is known.
-        statement: a file: the trust statement in place of the one that the settings name.
-        drop: releases that would leave the window.
-        revoked: SHA-256 of certificates that would be revoked.
-        digests: that would be revoked.
-    """
-
-    root: str = "/"
-    to: str | None = None
-    tree: str | None = None
-    initrd: tuple[str, ...] = ()
-    statement: str | None = None
-    drop: tuple[str, ...] = ()
-    revoked: frozenset[str] = frozenset()
-    digests: tuple[Digest, ...] = ()
-    without_tree: bool = False
-    final: bool = False
-    image: Digest | None = None
-
-
-class Plan(NamedTuple):
-    """The answer.
-
-    Attributes:
-        now, then: what counts, and would count; None if nothing would, a finding says why.
-        changes: between the two.
-        manifest: of the tree, if the next boot would take it.
-        lost: needed files that would lose trust.
-        findings: everything; with an error among them the boot, or something needed, is refused.
-        steps: in the order that is safe.
-        unpacked: where the initrd was for the while, as paths of files in it begin.
-        not_compared: what nobody has looked at; None without a tree.
-    """
-
-    now: TrustSet | None
-    then: TrustSet | None
-    changes: Changes
-    manifest: statement.Manifest | None
-    lost: list[Lost]
-    findings: list[Finding]
-    steps: list[Step]
-    unpacked: str | None = None
-    not_compared: str | None = None
-
-    @property
-    def refused(self) -> bool:
-        """Whether the next boot, or a file that is needed, would be refused."""
-        return finding.failed(self.findings)
+from veriseal.trust.model import TrustSet
 
 
 def make(question: Question) -> Plan:
     """The plan. Raises VerisealError for a question that cannot be asked, and OSError."""
     found: list[Finding] = []
-    today, now = _now(question, found)
+    today, now = sides.now(question, found)
     with contextlib.ExitStack() as stack:
-        target = _target(question, today, stack, found)
+        target = sides.target(question, today, stack, found)
         tree = _entered(question)
-        then = None if target is None else _then(question, target, found)
+        then = None if target is None else sides.then(question, target, found)
         if target is None or then is None:
             none = Changes([], [], [])
             return Plan(now, None, none, None, [], _unique(found), [], _place(question, target))
@@ -119,7 +51,9 @@ def make(question: Question) -> Plan:
         found += [one.finding() for one in groups]
         if question.initrd:
             _say_stale(question, trust, found)
-        situation = _situation(question, target, now, trust, tree, manifest, groups, disk, found)
+        situation = situate.situation(
+            question, target, now, trust, tree, manifest, groups, disk, found
+        )
         return Plan(
             now,
             trust,
@@ -156,104 +90,6 @@ def _entered(question: Question) -> str:
 
 def _unique(found: Sequence[Finding]) -> list[Finding]:
     return list(dict.fromkeys(found))
-
-
-def _now(question: Question, found: list[Finding]) -> tuple[Side | None, TrustSet | None]:
-    """The running system. What is wrong with it is a warning: it is about to change."""
-    try:
-        today = side.read(question.root)
-        today = today._replace(floor=_known(question.root))
-        return today, side.gathered(today).trust
-    except VerisealError as error:
-        found.append(finding.of(error, WARNING))
-        return None, None
-
-
-def _known(root: str) -> Floor:
-    """What this machine has known, if ``root`` is what it runs."""
-    return floor.booted() if os.path.realpath(root) == "/" else Floor()
-
-
-def _target(
-    question: Question, today: Side | None, stack: contextlib.ExitStack, found: list[Finding]
-) -> Side | None:
-    try:
-        if question.initrd:
-            target = _of_initrd(question.initrd, stack)._replace(here=_here(question))
-            return side.without(target, question.drop)
-        root = question.to or question.root
-        if question.to is not None and side.is_initrd(root):
-            target = side.of_initrd(root)._replace(here=_here(question))
-            return side.without(target, question.drop)
-        target = today if question.to is None and today is not None else side.read(root)
-        target = target._replace(floor=_known(question.root), here=_here(question))
-        return side.without(_raised(question, target, found), question.drop)
-    except VerisealError as error:
-        if error.reason in ("not-in-window", "own-release"):
-            raise
-        found.append(finding.of(error))
-        return None
-
-
-def _of_initrd(paths: Sequence[str], stack: contextlib.ExitStack) -> Side:
-    return side.of_initrd(stack.enter_context(initrd.unpacked(paths, _statement_of)))
-
-
-def _statement_of(directory: str) -> str | None:
-    """The trust statement that is in the initrd itself, by the settings there."""
-    settings = side.read(directory).settings
-    return settings.statement if settings.statement and not settings.statement_device else None
-
-
-def _here(question: Question) -> bool:
-    """Whether the next boot is one of this machine, whatever tree and initrd it has."""
-    return os.path.realpath(question.root) == "/"
-
-
-def _raised(question: Question, target: Side, found: list[Finding]) -> Side:
-    """``target`` with the floor that an initrd made of it records: of the manifest there."""
-    if not os.path.lexists(os.path.join(target.root, statement.DIRECTORY)):
-        return target
-    try:
-        asked = Asked(unseen=True, given=question.statement)
-        there = side.release(target.root, target, side.gathered(target, asked)).manifest
-    except VerisealError as error:
-        # Then no initrd can be made there at all.
-        found.append(finding.of(error))
-        return target
-    return target._replace(floor=target.floor.raised(Floor(there.version, there.created)))
-
-
-def _then(question: Question, target: Side, found: list[Finding]) -> Gathered | None:
-    try:
-        then = side.gathered(target, _asked(question))
-        _without_clock(question, target)
-    except VerisealError as error:
-        found.append(finding.of(error))
-        return None
-    if then.not_used is not None:
-        text = f"the trust statement does not count, the built-in certificates do: {then.not_used}"
-        found.append(Finding(WARNING, "statement-not-used", text))
-    trust = then.trust
-    for one in trust.releases:
-        name = _name_of_date(one, then.at)
-        found += [Finding(WARNING, name, text, one.certificate.path) for text in one.warnings]
-    return then._replace(trust=trust._replace(revoked=(*trust.revoked, *question.digests)))
-
-
-def _asked(question: Question) -> Asked:
-    return Asked(given=question.statement, revoked=question.revoked)
-
-
-def _without_clock(question: Question, target: Side) -> Gathered | None:
-    """What would count at a boot whose clock is not set, if that matters. Raises VerisealError."""
-    about = (target.settings, target.os_release, target.floor, target.root)
-    return next_boot.without_clock(*about, _asked(question)._replace(here=target.here))
-
-
-def _name_of_date(one: Release, at: int) -> str:
-    past = at > one.certificate.not_after.timestamp()
-    return model.EXPIRED if past else model.NOT_YET_VALID
 
 
 _TOLD = (
@@ -293,7 +129,7 @@ def _tree(
     accepted = None
     try:
         release = side.release(tree, target, then)
-        without_clock = _without_clock(question, target)
+        without_clock = sides.without_clock(question, target)
         if without_clock is not None:
             side.release(tree, target, without_clock)
         accepted = release
@@ -337,68 +173,3 @@ def _say_stale(question: Question, trust: TrustSet, found: list[Finding]) -> Non
         remedy = "Make the initrd again: dracut --force"
         path = one.release.certificate.path
         found.append(Finding(WARNING, "stale-initrd", text, path, remedy))
-
-
-def _situation(
-    question: Question,
-    target: Side,
-    now: TrustSet | None,
-    trust: TrustSet,
-    tree: str,
-    release: source.Release | None,
-    groups: list[Lost],
-    disk: ondisk.State | None,
-    found: list[Finding],
-) -> Situation:
-    signing: set[str] = set()
-    if release is not None:
-        path = os.path.join(os.path.dirname(release.path), signers.NAME)
-        with contextlib.suppress(VerisealError):
-            known = signers.parse(release.signers, path)
-            signing = {one.fingerprint for one in known.entries}
-    enrolled = _enrolled(question.root, now)
-    stated = trust.origin == model.STATEMENT
-    wanted = [
-        Wanted(one.os, None if stated else _kept(one.certificate.path, question, target, tree))
-        for one in trust.releases
-        if one.certificate.fingerprint in signing and one.certificate.fingerprint not in enrolled
-    ]
-    previous = [
-        name
-        for name in target.settings.previous
-        if not any(
-            one.os == name and one.certificate.fingerprint in signing for one in trust.releases
-        )  # fmt: skip
-    ]
-    return Situation(
-        question.root,
-        tree,
-        target.settings.context,
-        question.initrd,
-        wanted,
-        bool(groups),
-        None if disk is None else disk.to_enable,
-        bool(question.initrd) and not finding.failed(found),
-        question.drop,
-        previous if release is not None else (),
-        question.statement,
-        os.path.lexists(os.path.join(question.root, statement.DIRECTORY)),
-    )
-
-
-def _kept(path: str, question: Question, target: Side, tree: str) -> str:
-    """``path``, or for a file of an unpacked initrd the same in ``tree``."""
-    if not question.initrd or not path.startswith(f"{target.root}/"):
-        return path
-    other = os.path.join(tree, os.path.relpath(path, target.root))
-    return other if os.path.exists(other) else "CERTIFICATE"
-
-
-def _enrolled(root: str, now: TrustSet | None) -> frozenset[str]:
-    """SHA-256 of the certificates in this boot's keyring, or of those that count for ``root``."""
-    if os.path.realpath(root) == "/":
-        with contextlib.suppress(VerisealError):
-            enrolled = ring.enrolled()
-            if enrolled is not None:
-                return enrolled
-    return frozenset(() if now is None else (one.certificate.fingerprint for one in now.releases))
