@@ -223,6 +223,10 @@ def _path(value: object) -> str:
     return value
 
 
+def _path_or_none(value: object) -> str:
+    return "" if value == "" else _path(value)
+
+
 def _patterns(value: object) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
         raise _WrongValueError("a list of absolute paths")
@@ -248,8 +252,8 @@ _TABLE: dict[str, dict[str, Callable[[object], Any]]] = {
         "context": _component,
         "anchors": _one_of("if-present", "require"),
         "dates": _one_of("ignore", "warn", "enforce"),
-        "statement": _path,
-        "statement_device": _path,
+        "statement": _path_or_none,
+        "statement_device": _path_or_none,
         "without_statement": _one_of("refuse", "built-in"),
     },
     "boot": {
@@ -259,7 +263,7 @@ _TABLE: dict[str, dict[str, Callable[[object], Any]]] = {
         "signatures_needed": _count,
         "verity": _one_of("manifest", "all"),
         "images": _path,
-        "image_file": _path,
+        "image_file": _path_or_none,
     },
     "launch": {"require": _one_of("both", "manifest", "signature")},
     "build": {

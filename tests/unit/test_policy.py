@@ -130,3 +130,16 @@ def test_settings_that_leave_nothing_to_check(paths: tuple[str, str]) -> None:
     with pytest.raises(VerisealError) as caught:
         policy.load(paths)
     assert caught.value.reason == "bad-configuration"
+
+
+def test_what_is_empty_by_default_can_be_said(paths: tuple[str, str]) -> None:
+    Path(paths[0]).write_text(
+        '[trust]\nstatement = "/t.json"\nstatement_device = "/dev/x"\n[boot]\nimage_file = "/i"\n'
+    )
+    Path(paths[1]).write_text(
+        '[trust]\nstatement = ""\nstatement_device = ""\n[boot]\nimage_file = ""\n'
+    )
+    assert policy.load(paths) == Policy()
+    Path(paths[1]).write_text('[boot]\nimages = ""\n')
+    with pytest.raises(VerisealError):
+        policy.load(paths)
