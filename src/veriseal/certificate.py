@@ -151,17 +151,30 @@ def key_bytes(key: PublicKey) -> bytes:
 
 
 def key_in(data: bytes) -> bytes | None:
-    """`key_bytes` of the certificate in the PEM file ``data``, whether `load` takes it or not.
+    """`key_bytes` of the one certificate in the PEM file ``data``, whether `load` takes it or not.
 
     None if nothing of that kind can be found there.
     """
-    try:
-        parsed = x509.load_der_x509_certificate(pem.one_certificate(data, ""))
-        return parsed.public_key().public_bytes(
-            serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-    except (VerisealError, UnsupportedAlgorithm, ValueError, TypeError, x509.InvalidVersion):
-        return None
+    keys = list(keys_in(data).values())
+    return keys[0] if len(keys) == 1 else None
+
+
+def keys_in(data: bytes) -> dict[str, bytes]:
+    """`key_bytes` of each certificate in the PEM file ``data``, by fingerprint.
+
+    Whether `load` takes the file or not: what is revoked must be known even so. Empty if nothing
+    of that kind can be found there.
+    """
+    found = {}
+    for der in pem.certificates(data):
+        try:
+            key = x509.load_der_x509_certificate(der).public_key()
+            found[hashlib.sha256(der).hexdigest()] = key.public_bytes(
+                serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
+            )
+        except (UnsupportedAlgorithm, ValueError, TypeError, x509.InvalidVersion):
+            continue
+    return found
 
 
 def _load(

@@ -9,6 +9,7 @@ Used in the initrd. Source: RFC 7468.
 import base64
 import binascii
 import re
+from collections.abc import Iterator
 
 from veriseal.errors import VerisealError
 
@@ -16,6 +17,7 @@ MAX_FILE_SIZE = 64 * 1024
 """Bytes of a PEM file. A certificate has two or three thousand."""
 
 _BEGIN = re.compile(rb"^-----BEGIN ([^\n]*?)-----[ \t\r]*$", re.MULTILINE)
+_ANY_CERTIFICATE = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----([A-Za-z0-9+/=\s]+)-----END ")
 _ONE_CERTIFICATE = re.compile(
     rb"\s*-----BEGIN CERTIFICATE-----[ \t]*\r?\n([A-Za-z0-9+/=\r\n]+)"
     rb"-----END CERTIFICATE-----\s*"
@@ -67,6 +69,18 @@ def one_certificate(data: bytes, path: str) -> bytes:
             found=_what_is(data, kinds),
             remedy="To convert: openssl x509 -in FILE -out NAME.pem",
         ) from None
+
+
+def certificates(data: bytes) -> Iterator[bytes]:
+    """The DER of each block in ``data`` that may be a certificate, whatever else is there.
+
+    Of no more than `MAX_FILE_SIZE` bytes.
+    """
+    for match in _ANY_CERTIFICATE.finditer(data[:MAX_FILE_SIZE]):
+        try:
+            yield base64.b64decode(match.group(1).translate(None, b"\r\n\t "), validate=True)
+        except binascii.Error:
+            continue
 
 
 def _what_is(data: bytes, kinds: list[str]) -> str:

@@ -597,3 +597,33 @@ def test_dates_of_a_statements_certificates(signed: Signed) -> None:
     assert warned.releases[0].warnings[0] == "expired on 2035-12-30"
     enforced = WINDOW._replace(dates="enforce")
     signed.system.refused("no-anchor", enforced, at=at, statement=signed.statement)
+
+
+def test_a_masked_file_with_several_certificates(system: System) -> None:
+    system.put(system.release("good"), "fedora:43", "good")
+    both = system.release("bad") + b"text\n" + system.release("worse")
+    system.put(both, "fedora:43", "bundle")
+    system.mask("fedora:43", "bundle", ETC)
+    system.put(system.release("again", key="bad"), "fedora:43", "again")
+    system.put(system.release("more", key="worse"), "fedora:43", "more")
+    trust = system.load()
+    assert names(trust) == ["good"]
+    masked = {path.rpartition("/")[2] for path in reasons(trust)}
+    assert masked == {"bundle.pem", "again.pem", "more.pem"}
+    assert set(reasons(trust).values()) == {model.MASKED}
+
+
+def test_a_revoked_certificate_that_nothing_could_use(signed: Signed) -> None:
+    """Its key does not come back."""
+    own = signed.statement.releases[0].certificates[0]
+    # An authority's usage and no release's: of use for neither.
+    data = signed.system.release("odd", key="s43", usages=("crl_sign",))
+    signed.system.put(data, "fedora:41", "odd")
+    with pytest.raises(VerisealError):
+        certificate.load(data, "odd")
+    odd = next(iter(certificate.keys_in(data)))
+    assert certificate.keys_in(data) == {odd: certificate.key_bytes(own.public_key)}
+    assert names(signed.load()) == ["s43"]
+    with pytest.raises(VerisealError) as caught:
+        signed.load(revoked_certificates=(odd,))
+    assert "trust.json (its key is that of a certificate which" in str(caught.value)

@@ -44,15 +44,10 @@ class Rules:
         if statement is not None:
             self._revoked |= set(statement.revoked_certificates)
         # A key that is revoked does not come back in another certificate.
-        known = [file.certificate() for file in (*found.releases, *found.anchors)]
-        known += [one.certificate for one in found.ignored]
-        if statement is not None:
-            known += [one for release in statement.releases for one in release.certificates]
-        self._keys = {
-            key_bytes(one.public_key)
-            for one in known
-            if one is not None and one.fingerprint in self._revoked
-        }
+        known = dict(found.keys)
+        for release in () if statement is None else statement.releases:
+            known |= {one.fingerprint: key_bytes(one.public_key) for one in release.certificates}
+        self._keys = {known[one] for one in self._revoked if one in known}
 
     def keep(self, held: Iterable[Held], ignored: list[Ignored]) -> list[Held]:
         """Those that nothing is wrong with; the others are added to ``ignored``."""

@@ -35,6 +35,7 @@ class Survey(NamedTuple):
         releases, anchors: by the order of the window, then others by name.
         ignored: each once.
         masked: files by the keys (`certificate.key_bytes`) in them that a mask revokes.
+        keys: that of every certificate that was found, of use or not, by its fingerprint.
         anchored: whether there is anything where anchors of the window's systems are.
     """
 
@@ -42,6 +43,7 @@ class Survey(NamedTuple):
     anchors: list[File]
     ignored: list[Ignored]
     masked: dict[bytes, str]
+    keys: dict[str, bytes]
     anchored: bool
 
 
@@ -52,7 +54,7 @@ def survey(window: Mapping[str, str], context: str, root: str, load_paths: Seque
     """
     names, strangers = voa.systems(load_paths, root)
     names = list(dict.fromkeys([*window, *names]))
-    result = Survey([], [], [Ignored(*one[:4]) for one in strangers], {}, False)
+    result = Survey([], [], [Ignored(*one[:4]) for one in strangers], {}, {}, False)
     mine = windows.systems(window)
     for purpose, files in (
         (voa.PURPOSE, result.releases),
@@ -60,18 +62,22 @@ def survey(window: Mapping[str, str], context: str, root: str, load_paths: Seque
     ):
         found, ignored = voa.find(load_paths, names, purpose, context, root)
         files += [File(one.os, one.path, _read(one.target)) for one in found]
+        for file in files:
+            result.keys.update(certificate.keys_in(file.data))
         for one in ignored:
             data = None if one.target is None else _read(one.target)
             result.ignored.append(_ignored(one, data))
-            key = None if data is None else certificate.key_in(data)
-            if one.reason == MASKED and key is not None:
-                result.masked.setdefault(key, one.path)
+            keys = {} if data is None else certificate.keys_in(data)
+            result.keys.update(keys)
+            if one.reason == MASKED:
+                for key in keys.values():
+                    result.masked.setdefault(key, one.path)
         if purpose == voa.ANCHOR_PURPOSE:
             present = [one.os for one in found]
             present += [one.os for one in ignored if one.os is not None and _could_be(one)]
             anchored = any(windows.system(name) in mine for name in present)
             result = result._replace(anchored=anchored)
-    result.ignored.extend(_elsewhere(context, root, load_paths))
+    result.ignored.extend(_elsewhere(context, root, load_paths, result.keys))
     unique = {one.path: one for one in reversed(result.ignored)}
     return result._replace(ignored=list(unique.values())[::-1])
 
@@ -83,8 +89,10 @@ def _could_be(one: voa.Ignored) -> bool:
     return one.why != voa.OTHER_SUFFIX
 
 
-def _elsewhere(context: str, root: str, load_paths: Iterable[str]) -> list[Ignored]:
-    """What is in the load paths that do not count."""
+def _elsewhere(
+    context: str, root: str, load_paths: Iterable[str], keys: dict[str, bytes]
+) -> list[Ignored]:
+    """What is in the load paths that do not count. Its keys are added to ``keys``."""
     others = [path for path in voa.LOAD_PATHS if path not in load_paths]
     names, strangers = voa.systems(others, root)
     every = list(strangers)
@@ -93,13 +101,12 @@ def _elsewhere(context: str, root: str, load_paths: Iterable[str]) -> list[Ignor
         found, ignored = voa.find(others, names, purpose, context, root)
         every += [voa.Ignored(one.path, NOT_IN_INITRD, why, one.os, one.target) for one in found]
         every += ignored
-    return [
-        _ignored(
-            one._replace(reason=NOT_IN_INITRD, why=why),
-            None if one.target is None else _read(one.target),
-        )
-        for one in every
-    ]
+    result = []
+    for one in every:
+        data = None if one.target is None else _read(one.target)
+        keys.update({} if data is None else certificate.keys_in(data))
+        result.append(_ignored(one._replace(reason=NOT_IN_INITRD, why=why), data))
+    return result
 
 
 def _ignored(one: voa.Ignored, data: bytes | None) -> Ignored:
