@@ -108,11 +108,12 @@ def _print_plan(gathered: Gathered, as_json: bool) -> None:
         return
     for one in trust.releases:
         cert = one.certificate
-        print(f"enrol {one.os} ({one.part}): {cert.subject}, {cert.key}, {cert.path}")
+        text = f"enrol {one.os} ({one.part}): {cert.subject}, {cert.key}, {cert.path}"
+        print(printable(text))
     for ignored in trust.ignored:
-        print(f"ignore {ignored.path}: {ignored.why}")
+        print(printable(f"ignore {ignored.path}: {ignored.why}"))
     for text in gathered.warnings():
-        print(f"warning: {text}")
+        print(printable(f"warning: {text}"))
     if gathered.not_used is not None:
-        print(f"warning: the trust statement does not count: {gathered.not_used}")
+        print(printable(f"warning: the trust statement does not count: {gathered.not_used}"))
     print("then seal .fs-verity and set fs.verity.require_signatures=1")

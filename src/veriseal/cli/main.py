@@ -10,7 +10,7 @@ import os
 import sys
 
 from veriseal import __version__
-from veriseal.errors import UsageError, VerisealError
+from veriseal.errors import UsageError, VerisealError, printable
 
 VERBS = {
     "digest": "print the fs-verity digest of files",
@@ -51,8 +51,8 @@ def main(arguments: list[str]) -> int:
         if "VERISEAL_TRACEBACK" in os.environ:
             raise
         print(
-            f"veriseal: internal error: {type(error).__name__}: {error}. This is a defect; "
-            "set VERISEAL_TRACEBACK=1 to see where",
+            f"veriseal: internal error: {type(error).__name__}: {printable(str(error))}. "
+            "This is a defect; set VERISEAL_TRACEBACK=1 to see where",
             file=sys.stderr,
         )
         return 1
@@ -80,4 +80,4 @@ def _run(arguments: list[str]) -> int:
 
 def _describe(error: OSError) -> str:
     where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
-    return f"{where}{error.strerror or error}"
+    return printable(f"{where}{error.strerror or error}")
