@@ -228,7 +228,8 @@ def test_a_root_that_cannot_be_read_is_a_finding(made: Made, tmp_path: Path, cli
     (broken / "etc/veriseal/veriseal.toml").unlink()
     (broken / "etc/veriseal/veriseal.toml").mkdir()
     status, body = report(cli, made.tree, "--signatures", made.out, "--trust", broken)
-    assert (status, reasons(body)) == (1, ["unreadable"])
+    assert (status, reasons(body)) == (1, ["bad-configuration"])
+    assert "with --trust" in body["problems"][0]["remedy"]
     assert set(kinds(body)) == NEEDED
 
 

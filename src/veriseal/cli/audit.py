@@ -81,6 +81,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
+_OTHER_ROOT = "Name a root that can be read, such as an unpacked initrd, with --trust or --to"
+
+
 class _Loaded(NamedTuple):
     """A trust root: what counts, or why nothing does."""
 
@@ -187,6 +190,8 @@ def _load(root: str) -> _Loaded:
         side = roots.read(root)
         return _Loaded(root, side, roots.gathered(side), None)
     except VerisealError as error:
+        if side is None and error.remedy is None:
+            error.remedy = _OTHER_ROOT
         return _Loaded(root, side, None, error)
     except OSError as error:
         # The kernel may refuse the very files that say who is trusted.
@@ -198,7 +203,7 @@ def _unreadable(error: OSError, root: str) -> VerisealError:
         "unreadable",
         f"cannot be read: {error.strerror}",
         path=root if error.filename is None else os.fsdecode(error.filename),
-        remedy="Name a root that can be read, such as an unpacked initrd, with --trust or --to",
+        remedy=_OTHER_ROOT,
     )
 
 
