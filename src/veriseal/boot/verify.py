@@ -3,39 +3,30 @@
 It runs after the root file system is mounted and before anything of it is read or entered.
 """
 
-import json
 import os
 import time
 from typing import Any
 
 from veriseal import closure, journal, osrelease, policy, report, table, trusted
 from veriseal import manifest as statement
-from veriseal.boot import agent, composefs, floor, gather, seal
+from veriseal.boot import agent, composefs, floor, gather, seal, telling
 from veriseal.boot.agent import Say, Step
 from veriseal.boot.floor import Floor
 from veriseal.boot.gather import Gathered
 from veriseal.digest import Digest
 from veriseal.errors import VerisealError
-from veriseal.kernel import mounts, verity
+from veriseal.kernel import mounts, sysctl, verity
 from veriseal.pattern import Patterns, Rules
 from veriseal.policy import Policy
 from veriseal.report import State
-from veriseal.signers import Signed
 from veriseal.tree import check, findings, source
-from veriseal.trust import model, signer
+from veriseal.trust import model
 from veriseal.trust.model import Ignored, TrustSet
 
 SYSROOT = "/sysroot"
 COMMAND_LINE = "/proc/cmdline"
-MOST_FINDINGS = 1000
-"""That the journal and the report get; a disk can be changed in more places than is of use."""
-_SHOWN = 5
-_SHOWN_LOST = 2
+_ONLY_WORSE_THAN_ERRORS = 3
 
-_NOBODY_ENROLLED = (
-    'this kernel checks signatures, and boot.keyring = "off" enrols no key',
-    'Say boot.keyring = "require" and rebuild the initrd',
-)
 _REMEDY = "journalctl -b -t veriseal names each; install this release again, or boot another"
 
 
@@ -62,11 +53,11 @@ def run(say: Say, warn: Say) -> dict[str, Any]:
         body["floor"] = lowest._asdict()
         settings = policy.load()
         mode = settings.mode
-        result, rows, closures = _verify(settings, state, body, lowest, _said(step, mode))
+        result, rows, closures = _verify(settings, state, body, lowest, telling.said(step, mode))
         result["seconds"] = round(time.monotonic() - started, 3)
         body["tree"] = result
         if result["findings"]:
-            _show(result, mode, warn)
+            telling.show(result, mode, warn)
             if mode == "enforce":
                 raise _refused(result["summary"])
         result["launch_table_rows"] = table.write(rows, closures, trusted.boot_id())
@@ -75,7 +66,7 @@ def run(say: Say, warn: Say) -> dict[str, Any]:
     except Exception as error:
         failure = agent.as_error(error)
         state.manifest = report.FAILED
-        what = _said_text(mode, "the tree is not accepted")
+        what = telling.text(mode, "the tree is not accepted")
         agent.record_failure(journal.VERIFY_FAILED, what, failure, state, body)
         if mode == "report":
             warn(f"{what}: {failure}")
@@ -153,14 +144,14 @@ def _verify_tree(
     directory = source.open_directory(root, statement.DIRECTORY, shown)
     release = _load(directory, shown, trust, state, step)
     needed = closure.parse(release.closures, f"{shown}/{closure.NAME}")
-    checked = check.check(root, release, settings.verity == "all")
+    checked = _check(root, release, settings.verity == "all")
     covered, beyond = mounted_below(SYSROOT, checked, Patterns(release.manifest.mutable))
     for point in beyond:
         step(journal.VERIFY_NOT_COVERED, f"not covered: what is mounted at {point}", journal.NOTICE)
-    for finding in checked.findings[:MOST_FINDINGS]:
+    for finding in checked.findings[: telling.MOST_FINDINGS]:
         path = os.fsdecode(finding.path)
         step(journal.VERIFY_FINDING, str(finding), journal.ERROR, path=path)
-    lost = _lost(checked.findings, gathered, state)
+    lost = telling.lost(checked.findings, gathered, state)
     for line in lost:
         step(journal.TRUST_LOST, line, journal.ERROR)
     text = findings.summary(checked.findings)
@@ -169,13 +160,29 @@ def _verify_tree(
     result = {
         **_about(release, trust, settings),
         **checked.as_json(),
-        "findings": _reported(checked.findings),
+        "findings": telling.reported(checked.findings),
         "summary": text,
         "lost_trust": lost,
         "mounts": covered,
         "not_covered": beyond,
     }
     return result, checked.rows, _closures(needed, checked)
+
+
+def _check(root: int, release: source.Release, verity_for_all: bool) -> check.Result:
+    """`check.check`, with the screen kept for us.
+
+    The kernel complains of each file that it refuses, and would scroll away what it comes to. Its
+    log has the complaints.
+    """
+    try:
+        before = sysctl.console_level(_ONLY_WORSE_THAN_ERRORS)
+    except (OSError, ValueError):
+        return check.check(root, release, verity_for_all)
+    try:
+        return check.check(root, release, verity_for_all)
+    finally:
+        sysctl.console_level(before)
 
 
 def _closures(
@@ -266,23 +273,6 @@ def _load(
     return release
 
 
-def _lost(found: list[findings.Finding], gathered: Gathered, state: State) -> list[str]:
-    """A line for each signer whose files are refused: what is with its certificate, the remedy."""
-    counts: dict[Signed, int] = {}
-    for one in found:
-        if one.kind == "not-enrolled" and one.signer is not None:
-            key = one.signer._replace(paths=())
-            counts[key] = counts.get(key, 0) + 1
-    lines = []
-    for name, count in counts.items():
-        if state.keyring == report.OFF:
-            why, remedy = _NOBODY_ENROLLED
-        else:
-            why, remedy = signer.of_fingerprint(name.fingerprint, name.os, gathered.trust)
-        lines.append(f"{count} not-enrolled: signed by {name.name}: {why}. {remedy}")
-    return lines
-
-
 def _about(release: source.Release, trust: source.Trust, settings: Policy) -> dict[str, Any]:
     manifest = release.manifest
     return {
@@ -302,46 +292,6 @@ def _named(release: source.Release) -> str:
     return f"{release.manifest.os} version {release.manifest.version}, signed by {signers}"
 
 
-def _reported(found: list[findings.Finding]) -> list[dict[str, str]]:
-    """As many findings as the report has room for."""
-    shown: list[dict[str, str]] = []
-    room = report.MAX_SIZE // 2
-    for one in found[:MOST_FINDINGS]:
-        values = one.as_json()
-        room -= len(json.dumps(values, indent=2))
-        if room < 0:
-            break
-        shown.append(values)
-    return shown
-
-
-def _show(result: dict[str, Any], mode: str, warn: Say) -> None:
-    """The first findings, for a screen on which there is no room for all."""
-    lost = result.get("lost_trust", [])[:_SHOWN_LOST]
-    found = result["findings"]
-    # With what systemd adds the screen has no more than ten lines.
-    shown = found[: _SHOWN - len(lost)]
-    for one in shown:
-        warn(_said_text(mode, f"{one['kind']}: {one['path']}: {one['problem']}"))
-    if (more := len(found) - len(shown)) > 0:
-        warn(_said_text(mode, f"and {more} more"))
-    for line in lost:
-        warn(_said_text(mode, line))
-
-
 def _refused(summary: str) -> VerisealError:
     problem = f"the tree is not as its manifest says: {summary}"
     return VerisealError("tree-refused", problem, path=SYSROOT, remedy=_REMEDY)
-
-
-def _said(step: Step, mode: str) -> Step:
-    """``step``, saying where it is so that nothing is enforced."""
-
-    def say(message_id: str, text: str, *more: int, **fields: str) -> None:
-        step(message_id, _said_text(mode, text), *more, **fields)
-
-    return say
-
-
-def _said_text(mode: str, text: str) -> str:
-    return text if mode == "enforce" else f"(reported, not enforced) {text}"

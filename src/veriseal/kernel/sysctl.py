@@ -1,12 +1,13 @@
-"""The sysctl fs.verity.require_signatures.
+"""The sysctls fs.verity.require_signatures and kernel.printk.
 
-It is no latch: root can write 0 again. And it does not concern files without verity.
-Source: fs/verity/signature.c. On the launcher's path.
+The first is no latch: root can write 0 again. And it does not concern files without verity.
+Source: fs/verity/signature.c, Documentation/admin-guide/sysctl/kernel.rst. On the launcher's path.
 """
 
 from veriseal.errors import VerisealError
 
 REQUIRE_SIGNATURES = "/proc/sys/fs/verity/require_signatures"
+_PRINTK = "/proc/sys/kernel/printk"
 
 
 def read_require_signatures() -> bool:
@@ -47,3 +48,15 @@ def no_builtin_signatures() -> VerisealError:
         expected="CONFIG_FS_VERITY_BUILTIN_SIGNATURES=y",
         remedy="Boot a kernel that has the option; Debian's have it, Fedora's have not",
     )
+
+
+def console_level(level: int) -> int:
+    """Have the kernel show only messages below ``level`` on the console; gives the level before.
+
+    Its log gets all of them. 4 shows errors, 3 only what is worse. Raises OSError, ValueError.
+    """
+    with open(_PRINTK, "rb") as file:
+        before = int(file.read().split()[0])
+    with open(_PRINTK, "wb", buffering=0) as file:
+        file.write(b"%d\n" % level)
+    return before

@@ -44,21 +44,22 @@ class State(NamedTuple):
 def who_signed(tree: str, trust: TrustSet) -> Iterator[Finding]:
     """Of a manifest that is refused: each certificate that signed it and does not count."""
     try:
-        _, found = beside.read(f"{manifest.DIRECTORY}/{manifest.NAME}", tree, manifest.MAX_SIZE)
+        data, found = beside.read(f"{manifest.DIRECTORY}/{manifest.NAME}", tree, manifest.MAX_SIZE)
     except OSError:
         return
+    digest = manifest.digest(data)
+    known = [one for one in trust.ignored if one.reason != model.REPEATED]
     for name, der in found.items():
-        if isinstance(der, OSError):
-            continue
-        try:
-            info = signature.inspect(der, name)
-        except VerisealError:
-            continue
-        for one in trust.ignored:
+        for one in known:
             signer = one.certificate
-            if signer is not None and info.names(signer) and one.reason != model.REPEATED:
-                text = f"{signer.subject}, which signed the manifest, does not count: {one.why}"
-                yield Finding(ERROR, one.reason, text, one.path)
+            if signer is None or isinstance(der, OSError):
+                continue
+            try:
+                signature.verify(der, digest, signer, name)
+            except VerisealError:
+                continue  # anybody can write a name into a signature
+            text = f"{signer.subject}, which signed the manifest, does not count: {one.why}"
+            yield Finding(ERROR, one.reason, text, one.path)
 
 
 def images(tree: str, target: Side, then: Gathered, named: Digest | None) -> list[Finding]:
