@@ -10,7 +10,7 @@ Three things stand in for what takes too long in emulation:
 - `veriseal` is forked from a process that has imported it, see `quick`.
 - `chroot TREE dracut` sees TREE laid over the guest, for the tree has no dracut of its own.
 - `dracut` runs the module veriseal alone, the real one, and leaves out what the agent is made of.
-  The real dracut takes a minute: test_trust_plan.py runs it, and the appliances are booted by it.
+  The real dracut takes a minute: tests/chroot runs it, and the appliances are booted by it.
 
 A reboot puts into the keyring what `veriseal boot seal --dry-run` says in the unpacked initrd, and
 does not seal it: a keyring can be sealed once in a boot.

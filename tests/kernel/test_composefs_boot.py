@@ -246,7 +246,7 @@ class Cases:
             machine.refuse(by_digest(image), "other-os")
             machine.describe(image, signer="stranger")
             failure = machine.refuse(by_digest(image), "manifest-not-signed")
-            assert "certificate that does not count" in failure["found"]
+            assert "its certificate is not in the initrd" in failure["found"]
             machine.describe(image)
             machine.accept(image)
             path = f"{directory}/{manifest.NAME}"

@@ -10,21 +10,21 @@ from typing import Any
 
 import pytest
 
-from . import helpers
-from .helpers import Result, Signer
+from tests.kernel import helpers
+from tests.kernel.helpers import Result, Signer
 
-pytestmark = pytest.mark.kernel
+pytestmark = pytest.mark.chroot
 
 PLUGINS = "/usr/lib/kernel/install.d"
 SETTINGS = "/etc/veriseal/veriseal.toml"
 DRACUT = "/etc/dracut.conf.d/veriseal.conf"
-# What takes long in emulation is left out: kernel modules, udev, compression.
+# What takes long is left out: kernel modules, udev, compression.
 SMALL = 'no_kernel="yes"\ncompress="cat"\ndracutmodules+=" base systemd systemd-initrd {} "\n'
 VERSION = "6.0-test"
 
 
 class Machine:
-    """The guest as a machine that installs kernels."""
+    """A Debian root as a machine that installs kernels."""
 
     def __init__(self, top: Path, signer: Signer) -> None:
         self.boot = top / "boot"
