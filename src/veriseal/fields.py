@@ -4,6 +4,7 @@ import json
 import os
 from typing import Protocol
 
+from veriseal.digest import Digest
 from veriseal.errors import VerisealError
 
 MAX_NUMBER = (1 << 63) - 1
@@ -88,6 +89,14 @@ class Fields:
         """No key is left."""
         if self.left:
             raise self._bad(self._path, f"{self._name}: unknown key", found=", ".join(self.left))
+
+
+def exact_digest(text: str, path: str, bad: Bad) -> Digest:
+    """The digest that ``text`` is, exactly as digests are written. Raises what ``bad`` makes."""
+    try:
+        return Digest.parse_exact(text)
+    except VerisealError as error:
+        raise bad(path, error.problem, error.expected, error.found) from None
 
 
 def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:

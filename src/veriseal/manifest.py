@@ -13,7 +13,7 @@ from veriseal import closure, domain, merkle, pattern, signature, signers
 from veriseal.certificate import Certificate
 from veriseal.digest import Digest, algorithm
 from veriseal.errors import VerisealError, some
-from veriseal.fields import Fields, load
+from veriseal.fields import Fields, exact_digest, load
 from veriseal.merkle import Parameters
 
 DIRECTORY = "usr/lib/veriseal/manifest"
@@ -117,11 +117,11 @@ def parse(data: bytes, path: str) -> Manifest:
         "os": fields.text("os"),
         "version": fields.number("version", 1),
         "created": fields.number("created", 0),
-        "revoked": tuple(_digest(one, path) for one in fields.texts("revoked")),
+        "revoked": tuple(exact_digest(one, path, _bad) for one in fields.texts("revoked")),
     }
     if "image" in fields.left:
         image = Fields(fields.take("image"), path, "image", _bad)
-        values["image"] = _digest(image.text("digest"), path)
+        values["image"] = exact_digest(image.text("digest"), path, _bad)
         image.end()
     else:
         values |= _tree_values(fields, path)
@@ -154,7 +154,9 @@ def _tree_values(fields: Fields, path: str) -> dict[str, Any]:
 
 def _attached(fields: Fields, name: str, most: int, path: str) -> Attached:
     inner = Fields(fields.take(name), path, name, _bad)
-    attached = Attached(_digest(inner.text("digest"), path), inner.number("size", 1, most))
+    attached = Attached(
+        exact_digest(inner.text("digest"), path, _bad), inner.number("size", 1, most)
+    )
     if attached.digest.algorithm is not PARAMETERS.algorithm:
         raise _bad(path, f"the digest of {name}", PARAMETERS.algorithm, attached.digest)
     inner.end()
@@ -252,13 +254,6 @@ def check_version(manifest: Manifest, floor: int, path: str) -> None:
             found=f"version {manifest.version}",
             remedy="Install the newer release again, or boot the older one's own initrd",
         )
-
-
-def _digest(text: str, path: str) -> Digest:
-    try:
-        return Digest.parse_exact(text)
-    except VerisealError as error:
-        raise _bad(path, error.problem, error.expected, error.found) from None
 
 
 def _bad(path: str, problem: str, expected: object = None, found: object = None) -> VerisealError:

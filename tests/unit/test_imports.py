@@ -38,7 +38,7 @@ ALLOWED = {
     "policy": "errors digest pattern regular",
     "resolve": "",
     "voa": "errors resolve",
-    "fields": "errors",
+    "fields": "errors digest",
     "signers": "errors fields",
     "dump": "errors digest",
     "merkle": "errors digest",

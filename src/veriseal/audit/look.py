@@ -16,6 +16,7 @@ from veriseal.build.sign import name_by_digest
 from veriseal.digest import MAX_SIGNATURE_SIZE, Digest
 from veriseal.errors import VerisealError
 from veriseal.kernel import files, verity
+from veriseal.kernel.measuring import Measuring
 
 GONE = "gone"
 NOT_REGULAR = "not-a-regular-file"
@@ -25,7 +26,6 @@ UNREADABLE = "unreadable"
 REFUSALS = ("unsigned", "not-enrolled", "signature-mismatch", "malformed-signature", "corrupt")
 """What the kernel says when it opens no verity file."""
 
-_NO_VERITY = (errno.ENODATA, errno.ENOTTY, errno.EOPNOTSUPP)
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -73,7 +73,7 @@ class Look:
         self._parameters = parameters
         self._signatures = signatures
         self._read_all = read_all
-        self._devices: dict[int, bool] = {}
+        self._measuring = Measuring()
 
     def directory(self, path: bytes, names: Sequence[bytes]) -> list[Seen] | int:
         """Look at the files ``names`` of ``path``; errno if it cannot be opened any more."""
@@ -127,7 +127,7 @@ class Look:
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             return Seen(name, refused=NOT_REGULAR)
-        raw = self._measured(fd, status.st_dev)
+        raw = self._measuring.raw(fd, status.st_dev)
         if raw is not None:
             return self._stored(fd, name, verity.measured_digest(raw))
         if self._signatures is None and not self._read_all:
@@ -152,17 +152,3 @@ class Look:
                 raise
         number, value = digest.algorithm.number, digest.value
         return Seen(name, True, number, value, signed, tuple(signer), beside)
-
-    def _measured(self, fd: int, device: int) -> bytes | None:
-        """What the kernel measures; None without verity, or where nobody can be asked."""
-        known = self._devices.get(device)
-        if known is None:
-            known = self._devices[device] = files.filesystem_type(fd) in files.WITH_VERITY
-        if not known:
-            return None
-        try:
-            return verity.measure_raw(fd)
-        except OSError as error:
-            if error.errno in _NO_VERITY:
-                return None
-            raise

@@ -15,6 +15,7 @@ from veriseal import dump, merkle
 from veriseal.digest import Digest
 from veriseal.errors import VerisealError
 from veriseal.kernel import files, verity
+from veriseal.kernel.measuring import Measuring
 from veriseal.manifest import Manifest, rules
 from veriseal.pattern import EXCLUSIVE, Patterns
 
@@ -23,7 +24,6 @@ Found = tuple[str, bytes, str | None, str | None, bytes | None]
 Seen = tuple[list[Found], list[tuple[bytes, int]], tuple[int, int, int, float]]
 """Findings, unopened, and the four counts of a `Look`."""
 
-_NO_VERITY = (errno.ENODATA, errno.ENOTTY, errno.EOPNOTSUPP)
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _CHECKED_XATTRS = ("security.", "system.posix_acl_")
 _MOST_ADDED = 100
@@ -67,7 +67,7 @@ class Look:
         self._rules = rules(manifest)
         self._verity = Patterns(["/"] if verity_for_all else manifest.signed)
         self._revoked = {one.value for one in manifest.revoked}
-        self._devices: dict[int, bool] = {}
+        self._measuring = Measuring()
         self._start()
 
     def _start(self) -> None:
@@ -156,7 +156,7 @@ class Look:
     def _contents(self, fd: int, entry: dump.Entry, status: os.stat_result) -> None:
         path = entry.path
         expected = self._digests[path]
-        raw = self._measured(fd, status.st_dev)
+        raw = self._measuring.raw(fd, status.st_dev)
         if raw is None:
             if self._verity.cover(path):
                 self._add("no-verity", path)
@@ -177,20 +177,6 @@ class Look:
             self._add("revoked", path, None, str(found), found.value)
         elif found != expected:
             self._add("changed", path, str(expected), str(found), found.value)
-
-    def _measured(self, fd: int, device: int) -> bytes | None:
-        """What the kernel measures; None without verity, or where nobody can be asked."""
-        known = self._devices.get(device)
-        if known is None:
-            known = self._devices[device] = files.filesystem_type(fd) in files.WITH_VERITY
-        if not known:
-            return None
-        try:
-            return verity.measure_raw(fd)
-        except OSError as error:
-            if error.errno in _NO_VERITY:
-                return None
-            raise
 
     def _hash(self, fd: int, size: int, path: bytes) -> Digest | None:
         started = time.monotonic()
@@ -281,7 +267,7 @@ class Look:
                 return kind, None
             fd = os.open(name, _FILE, dir_fd=directory)
             try:
-                raw = self._measured(fd, os.fstat(fd).st_dev)
+                raw = self._measuring.raw(fd, os.fstat(fd).st_dev)
                 return kind, None if raw is None else verity.measured_digest(raw).value
             finally:
                 os.close(fd)

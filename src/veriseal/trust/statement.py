@@ -121,7 +121,7 @@ def parse(data: bytes, path: str, signer: Certificate) -> Statement:
         version=top.number("version", 1),
         created=top.number("created", 0),
         releases=tuple(_releases(top.take("releases"), path)),
-        revoked=tuple(_digest(one, path) for one in revoked.texts("digests")),
+        revoked=tuple(fields.exact_digest(one, path, _bad) for one in revoked.texts("digests")),
         revoked_certificates=tuple(revoked.texts("certificates")),
         path=path,
         signer=signer,
@@ -313,13 +313,6 @@ def _check_sense(statement: Statement) -> None:
 
 def _certificates(statement: Statement) -> Iterable[Certificate]:
     return (one for release in statement.releases for one in release.certificates)
-
-
-def _digest(text: str, path: str) -> Digest:
-    try:
-        return Digest.parse_exact(text)
-    except VerisealError as error:
-        raise _bad(path, error.problem, error.expected, error.found) from None
 
 
 def _bad(path: str, problem: str, expected: object = None, found: object = None) -> VerisealError:
