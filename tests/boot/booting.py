@@ -24,12 +24,16 @@ AT_A_TIME = os.cpu_count() or 1
 
 
 class System(NamedTuple):
-    """What a machine is started with. Without ``keep`` the disk stays as it is."""
+    """What a machine is started with. Without ``keep`` the disk stays as it is.
+
+    ``trust`` is one more disk.
+    """
 
     kernel: Path
     image: Path
     initrds: Sequence[Path]
     keep: bool = False
+    trust: Path | None = None
 
 
 Ended = tuple[Outcome, list[dict[str, str]]]
@@ -44,7 +48,10 @@ def boot(system: System, append: str, name: str, clock: str = "") -> Ended:
     machine = Machine(
         kernel=system.kernel,
         initrd=system.initrds,
-        disks=[Disk(system.image, "appliance", snapshot=not system.keep)],
+        disks=[
+            Disk(system.image, "appliance", snapshot=not system.keep),
+            *([] if system.trust is None else [Disk(system.trust, "trust")]),
+        ],
         console=logs / f"{stem}.log",
         append=f"{APPEND} {append}",
         channels={"veriseal.results": reported},

@@ -5,25 +5,22 @@ Each is made of the first release's disk and initrd, or of the disk that it leav
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.boot import booting, issued, overlay, releases, sequence, tampering
-from tests.boot.appliance import Appliance, veriseal
+from tests.boot import booting, issued, overlay, releases, sequence, stating, tampering
+from tests.boot.appliance import Appliance
 from tests.boot.inside import groups
 from tests.boot.inside.row import A1, A3
 from tests.boot.overlay import Overlay
 from tests.boot.refusal import DONE, Base, Refusal, Scenario, early
 from tests.boot.releases import FIRST, SECOND, SETTINGS, Releases
 from tests.boot.result import Result
-from tests.guest.store import BUILD, remove
+from tests.guest.store import BUILD
 
 MOST_LINES = 10
 """Of the console, for the refusal and what systemd says of its consequences."""
 OWN, NEXT = releases.certificate(FIRST), releases.certificate(SECOND)
-FLOOR = "usr/lib/veriseal/floor.json"
-STATEMENT = "usr/share/veriseal/trust.json"
 GOES_ON = "certificates accepted"
 CLOCKS = {"1970": 60, "now": None, "2099": 4070908800}
 """Name: seconds since 1970; None leaves the machine's clock alone."""
@@ -124,39 +121,6 @@ def _alike(made: Releases, files: Overlay) -> None:
     files[NEXT] = issued.twin(made.keys, SECOND, FIRST)
 
 
-def _stating(version: int, floor: int, *options: str) -> Callable[[Releases, Overlay], None]:
-    """A trust statement of this version, where the machine has known one of ``floor``."""
-
-    def change(made: Releases, files: Overlay) -> None:
-        out = BUILD / f"statement-{version}-{floor}"
-        remove(out)
-        out.mkdir()
-        chosen = [option.format(*map(made.digest, _REVOKED)) for option in options]
-        listed = [f"--release={releases.os_name(one)}={made.keys}/{one}.pem"
-                  for one in (FIRST, SECOND)]  # fmt: skip
-        veriseal("trust", "statement", "--os", "debian", "--version", str(version), *listed,
-                 *chosen, "--key", made.keys / "vendor.key", "--cert", made.keys / "vendor.pem",
-                 "--out", out / Path(STATEMENT).name)  # fmt: skip
-        for path in out.iterdir():
-            files[f"{Path(STATEMENT).parent}/{path.name}"] = path.read_bytes()
-        remove(out)
-        known = json.loads(_bytes(files, FLOOR))
-        files[FLOOR] = json.dumps({**known, "statement": floor}).encode()
-        files |= _set(trust=f'statement = "/{STATEMENT}"')
-
-    return change
-
-
-_REVOKED = ("opt/kiosk/bin/app", "opt/kiosk/lib/libgreet.so.1")
-
-
-def _bytes(files: Overlay, name: str) -> bytes:
-    data = files[name]
-    if isinstance(data, Path):
-        raise TypeError(f"{name} is a link")
-    return data
-
-
 def _rogue(directory: str) -> tampering.Change:
     """A certificate of a stranger's in a VOA directory of the disk."""
     place = f"/{directory}/voa/debian/image/default/x509"
@@ -206,7 +170,7 @@ def _adopted(made: Releases, files: Overlay) -> None:
     files[OWN] = issued.expired(made.keys, FIRST)
     # The same key, issuer, serial and key identifier.
     files[f"{FIRST}.der"] = issued.der(issued.expired(made.keys, FIRST))
-    files["stranger.py"] = _bytes(files, "stranger.py") + _clock("2099").encode()
+    files["stranger.py"] = overlay.data(files, "stranger.py") + _clock("2099").encode()
 
 
 def boot_adopted(of: Appliance) -> list[Result]:
@@ -228,9 +192,11 @@ def _one(
     number: int = FIRST,
     base: Callable[[Appliance], Base] = _first,
     attacker: str = A1,
+    disk: Callable[[Appliance], Path] | None = None,
 ) -> Scenario:
     refusal = Refusal(name, attacker, done, stopped_by, says)
-    return Scenario((refusal,), base, overlay=_given(number, change), lines=MOST_LINES)
+    files = _given(number, change)
+    return Scenario((refusal,), base, overlay=files, disk=disk, lines=MOST_LINES)
 
 
 def _dates(clock: str) -> Scenario:
@@ -288,10 +254,18 @@ BOOTS = (
     ),
     _one(
         "trust statement rolled back",
-        "version 6, where the machine has known version 7",
+        "version 6 on a device of its own, where the machine has known version 7",
         "seal: floor of the trust statement",
-        (f"/{STATEMENT}", "older", "7", "6"),
-        _stating(6, 7),
+        (stating.SEEN_ON_DEVICE, "older", "7", "6"),
+        stating.on_device,
+        disk=stating.device,
+    ),
+    _one(
+        "device of the trust statement absent",
+        "the settings name a device that is not there",
+        "seal: trust statement",
+        (stating.DEVICE, "is not mounted"),
+        stating.on_device,
     ),
     Scenario(
         (
@@ -300,14 +274,14 @@ BOOTS = (
                 A1,
                 "a trust statement revokes the digest of a program",
                 "verify: finding revoked",
-                (f"revoked: /{_REVOKED[0]}: ",),
+                (f"revoked: /{stating.REVOKED[0]}: ",),
             ),
             Refusal(
                 "revoked library",
                 A1,
                 "the same statement revokes the digest of a library",
                 "verify: finding revoked",
-                (f"revoked: /{_REVOKED[1]}: ",),
+                (f"revoked: /{stating.REVOKED[1]}: ",),
             ),
             Refusal(
                 "rogue certificate in every VOA directory of the real root",
@@ -322,7 +296,9 @@ BOOTS = (
             ),
         ),
         _first,
-        overlay=_given(FIRST, _stating(7, 7, "--revoke-digest={0}", "--revoke-digest={1}")),
+        overlay=_given(
+            FIRST, stating.in_initrd(stating.KNOWN, "--revoke-digest={0}", "--revoke-digest={1}")
+        ),
         changes=tuple(_rogue(directory) for directory in ("etc", "usr/local/share", "usr/share")),
     ),
     _one(

@@ -22,6 +22,14 @@ def read(top: Path) -> Overlay:
     return found
 
 
+def data(files: Overlay, name: str) -> bytes:
+    """The contents of a file that is no link."""
+    found = files[name]
+    if isinstance(found, Path):
+        raise TypeError(f"{name} is a link")
+    return found
+
+
 def archive(files: Overlay, path: Path) -> Path:
     """Write them to ``path``, as cpio(1) does."""
     top = path.with_suffix(".files")

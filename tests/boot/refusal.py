@@ -65,6 +65,7 @@ class Scenario(NamedTuple):
         append: to the kernel command line.
         overlay: files laid over the initrd.
         changes: what is done to the disk.
+        disk: makes one more disk, at /dev/disk/by-id/virtio-trust.
         lines: the most of the console, systemd's among them, for the refusal; 0 for any number.
     """
 
@@ -73,6 +74,7 @@ class Scenario(NamedTuple):
     append: str = ""
     overlay: Callable[[Appliance], Overlay] = lambda _appliance: {}
     changes: tuple[tampering.Change, ...] = ()
+    disk: Callable[[Appliance], Path] | None = None
     lines: int = 0
 
     @property

@@ -113,7 +113,8 @@ def _boot_scenario(appliance: Appliance, scenario: Scenario) -> booting.Ended:
         if scenario.changes:
             image = changed = copy_image(image, booting.file_name(scenario.name))
             tampering.apply(scenario.changes, image)
-        system = booting.System(appliance.kernel.image, image, initrds)
+        trust = None if scenario.disk is None else scenario.disk(appliance)
+        system = booting.System(appliance.kernel.image, image, initrds, trust=trust)
         return booting.boot(system, scenario.append, scenario.name)
     finally:
         if changed is not None:

@@ -82,7 +82,7 @@ def install(
     certificates.copy(root, target, settings.context)
     if settings.statement_device:
         if settings.statement:
-            _write_units(target, settings.statement_device)
+            write_units(target, settings.statement_device)
     elif gathered.trust.origin == STATEMENT:
         _take_statement(root, target, settings.statement)
     _write(target, floor.PATH, floor.serialize(lowest))
@@ -144,7 +144,7 @@ def _take_statement(root: str, target: str, path: str) -> None:
             _write(target, os.path.join(os.path.dirname(path), name), der)
 
 
-def _write_units(target: str, device: str) -> None:
+def write_units(target: str, device: str) -> None:
     """A mount unit for the device of the statement, which the seal step waits for."""
     if not device.isprintable() or any(one.isspace() for one in device):
         raise VerisealError(
