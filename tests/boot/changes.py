@@ -194,9 +194,9 @@ DISKS: tuple[tuple[Tampering, ...], ...] = (
         Tampering(
             "manifest replaced by a signed script",
             "a script of the release and its signature in place of the manifest and its own",
-            "verify: format of the manifest",
+            _SIGNATURE,
             script_as_manifest,
-            ("manifest.json: not JSON",),
+            ("and is no signature of this manifest",),
         ),
     ),
     (
@@ -214,7 +214,7 @@ DISKS: tuple[tuple[Tampering, ...], ...] = (
             "a stranger's signature in place of the release's",
             _SIGNATURE,
             signature("stranger", strangers_signature),
-            (".stranger.sig: signed by a certificate that does not count",),
+            (".stranger.sig by issuer ", "its certificate is not in the initrd"),
         ),
         Tampering(
             "signature truncated",

@@ -62,7 +62,7 @@ def _broken(_appliance: Appliance) -> Overlay:
     return {f"usr/share/{_VOA}/release.pem": text}
 
 
-NO_CERTIFICATE = "holds no release certificate"
+NO_CERTIFICATE = "no release certificate counts for this system"
 CERTIFICATES = "seal: certificates of the initrd"
 REQUIRED = "units: required by whatever mounts or enters the root"
 BOOTS = (

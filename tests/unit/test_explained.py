@@ -41,12 +41,12 @@ class Case:
     def sign(self, name: str, der: bytes) -> None:
         (self.top / f"{manifest.NAME}.{name}.sig").write_bytes(der)
 
-    def refusal(self) -> VerisealError:
+    def refusal(self, needed: int = 1) -> VerisealError:
         ignored = [Ignored("/masked.pem", model.MASKED, "masked by /x", "debian:13", self.masked)]
         found = TrustSet([Release("debian:13", self.own)], ignored, [], {})
         trust = source.Trust(
             [("debian:13", self.own)],
-            1,
+            needed,
             ["debian:13"],
             0,
             about=lambda names, os_name: signers.of_manifest(names, os_name, found),
@@ -82,6 +82,22 @@ def test_who_signed_it_and_does_not_count_is_named(case: Case) -> None:
     text = str(case.refusal())
     assert "/masked.pem (CN=masked) does not count: masked by /x" in text
     assert "take the mask away" in text
+
+
+def test_every_signature_has_its_reason(case: Case, certify: Certify) -> None:
+    case.sign("a", b"garbage")
+    case.sign("b", stranger(1, certify))
+    case.sign("c", signature.make(manifest.digest(DATA), case.keys[0], case.own))
+    case.sign("d", signature.make(manifest.digest(DATA), case.keys[1], case.masked))
+    found = str(case.refusal(needed=2).found)
+    says = (
+        "manifest.json.d.sig by issuer Common Name: masked",
+        "manifest.json.c.sig by issuer Common Name: own",
+        "manifest.json.b.sig by issuer Common Name: ",
+        "manifest.json.a.sig: not a built-in signature",
+    )
+    places = [found.index(text) for text in says]
+    assert places == sorted(places)
 
 
 @pytest.mark.parametrize("of", ["another manifest", "a file", "nothing"])

@@ -196,12 +196,15 @@ def _explained(
     os_name = _says(data)
     whole = statement.digest(data)
     known: list[str] = []
+    counted: list[str] = []
     unknown: list[str] = []
+    unreadable: list[str] = []
     remedies: list[str] = []
     for name, der in ders.items():
         try:
             info = signature.inspect(der, name)
-        except VerisealError:
+        except VerisealError as bad:
+            unreadable.append(str(bad))
             continue
         named: list[Certificate] = []
         good: list[Certificate] = []
@@ -210,12 +213,14 @@ def _explained(
             # Whoever can write here can name anybody.
             unknown.append(f"{name} names {info.signer}, and is no signature of this manifest")
         elif about is not None:
-            (known if good else unknown).append(f"{info.signer}: {about[0]}")
+            (known if good else unknown).append(f"{name} by {info.signer}: {about[0]}")
             remedies.insert(0 if good else len(remedies), about[1])
+        elif good:
+            counted.append(f"{name} by {info.signer}, which counts")
     if not known + unknown:
         return error
     # However many strangers there are, they do not hide it.
-    clauses = some(known + unknown)
+    clauses = some(known + counted + unknown + unreadable)
     if os_name:
         clauses.append(f"of itself it says that it is of release {os_name}")
     return VerisealError(
