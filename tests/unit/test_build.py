@@ -1,5 +1,6 @@
 """`veriseal build`: the list of a tree, its manifest and signatures."""
 
+import datetime
 import errno
 import json
 import os
@@ -31,6 +32,8 @@ pytestmark = pytest.mark.unit
 Cli = Callable[..., tuple[int, bytes, str]]
 PLAIN = Parameters()
 MTIME_NS = 1_763_764_621_123_456_789
+CREATED = 1_782_864_000
+"""Seconds since 1970; the certificates are valid then."""
 
 
 @pytest.fixture
@@ -70,7 +73,7 @@ def run(cli: Cli, signer: list[str], tree: Path, tmp_path: Path) -> Callable[...
     """`veriseal build` with whatever else is given; status, report, stderr."""
 
     def call(*options: str, top: Path = tree, out: str = "out") -> tuple[int, Any, str]:
-        words = [f"--out={tmp_path / out}", "--os=fedora:43", "--version=7", "--created=5"]
+        words = [f"--out={tmp_path / out}", "--os=fedora:43", "--version=7", f"--created={CREATED}"]
         status, stdout, err = cli("build", str(top), *words, *signer, "--json", *options)
         return status, json.loads(stdout) if stdout else None, err
 
@@ -164,7 +167,7 @@ def test_manifest_and_signatures(
     assert made._replace(parameters=PLAIN) == manifest.Manifest(
         "fedora:43",
         7,
-        5,
+        CREATED,
         tree=attached(out / "tree.dump"),
         closures=attached(out / "closures.json"),
         signers=attached(out / "signers.json"),
@@ -291,7 +294,7 @@ def test_the_same_bytes_in_any_locale(
     environment = {
         "PYTHONPATH": str(Path(veriseal.__file__).parents[1]),
         "PATH": os.environ["PATH"],
-        "SOURCE_DATE_EPOCH": "5",
+        "SOURCE_DATE_EPOCH": str(CREATED),
         "LC_ALL": locale,
     }
     subprocess.run(
@@ -317,6 +320,29 @@ def test_the_time_of_creation(
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "yesterday")
     words = ["--os=x", "--version=1", f"--out={tmp_path / 'p'}"]
     assert cli("build", str(tree), *words, *signer)[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("date", "says"),
+    [
+        ("2026-07-01", None),
+        ("2025-12-31", "not valid before 2026-01-01, and what is signed says that it was made on"),
+        ("2999-01-01", "expired on "),
+    ],
+)
+def test_a_time_of_creation_that_the_certificate_does_not_cover(
+    cli: Cli, signer: list[str], tree: Path, tmp_path: Path, date: str, says: str | None
+) -> None:
+    when = datetime.datetime.fromisoformat(f"{date}T00:00:00+00:00").timestamp()
+    words = ["--os=x", "--version=1", f"--out={tmp_path / 'o'}", f"--created={when:.0f}"]
+    status, _, err = cli("build", str(tree), *words, *signer)
+    assert status == 0
+    if says is None:
+        assert "valid" not in err
+    else:
+        assert says in err
+        assert date in err
+        assert "whose clock is not set refuses it" in err
 
 
 def test_signatures_that_are_there_are_kept_and_bad_ones_replaced(
@@ -358,7 +384,13 @@ def test_a_signer_for_build(run: Any, cli: Cli, tree: Path, tmp_path: Path) -> N
     assert run()[0] == 0
     directory = tmp_path / "signer"
     command = f"openssl pkeyutl -sign -inkey {directory / 'key'} -pkeyopt digest:sha256"
-    words = [str(tree), "--os=fedora:43", "--version=7", "--created=5", f"--out={tmp_path / 'b'}"]
+    words = [
+        str(tree),
+        "--os=fedora:43",
+        "--version=7",
+        f"--created={CREATED}",
+        f"--out={tmp_path / 'b'}",
+    ]
     status, _, err = cli("build", *words, f"--signer={command}", f"--cert={directory / 'cert'}")
     assert status == 0, err
     assert contents(tmp_path / "b") == contents(tmp_path / "out")
@@ -809,7 +841,7 @@ class TestSeveralSignatures:
         assert cli("verify", tree, f"--manifest={out}", *certificates, *words)[0] == 0
         assert cli("verify", tree, f"--manifest={out}", *certificates[1:], *words)[0] == 1
 
-    @pytest.mark.parametrize("word", ["--created=6", "--version=8"])
+    @pytest.mark.parametrize("word", [f"--created={CREATED + 1}", "--version=8"])
     def test_another_manifest_has_only_its_own(
         self, run: Any, tmp_path: Path, signer: list[str], other_signer: list[str], word: str
     ) -> None:
@@ -1092,7 +1124,12 @@ class TestImage:
     @pytest.fixture
     def build(self, cli: Cli, signer: list[str], tmp_path: Path) -> Callable[..., Any]:
         def call(path: Path, *options: str) -> tuple[int, Any, str]:
-            words = [f"--out={tmp_path / 'images'}", "--os=fedora:43", "--version=7", "--created=5"]
+            words = [
+                f"--out={tmp_path / 'images'}",
+                "--os=fedora:43",
+                "--version=7",
+                f"--created={CREATED}",
+            ]
             words += [*signer, "--json", *options]
             status, stdout, err = cli("build", f"--image={path}", *words)
             return status, json.loads(stdout) if stdout else None, err
@@ -1108,7 +1145,7 @@ class TestImage:
         digest = merkle.data_digest(image.read_bytes(), Parameters(algorithm))
         directory = tmp_path / "images" / digest.value.hex()
         data = (directory / "manifest.json").read_bytes()
-        assert manifest.parse(data, "") == manifest.Manifest("fedora:43", 7, 5, image=digest)
+        assert manifest.parse(data, "") == manifest.Manifest("fedora:43", 7, CREATED, image=digest)
         assert signers(directory, signer) == [FIRST]
         (name,) = (path.name for path in directory.glob("*.sig"))
         assert contents(tmp_path / "images").keys() == {

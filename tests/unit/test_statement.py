@@ -662,6 +662,15 @@ def test_several_certificates_of_a_release(vendor: Callable[..., Any], tmp_path:
     assert (release.floor, len(release.certificates)) == (9, 2)
 
 
+def test_a_time_that_the_certificates_do_not_cover(vendor: Callable[..., Any]) -> None:
+    _, _, err = vendor()
+    warnings = [line for line in err.splitlines() if "not valid before" in line]
+    assert len(warnings) == 3
+    for line, of in zip(warnings, ("root.pem: ", "1 of debian:13", "1 of debian:14"), strict=True):
+        assert of in line
+    assert all("made on 1970-01-01" in line for line in warnings)
+
+
 def test_the_same_again_and_another(vendor: Callable[..., Any], tmp_path: Path) -> None:
     assert vendor()[0] == 0
     before = {name: (tmp_path / name).read_bytes() for name in names(tmp_path)}

@@ -100,7 +100,7 @@ def run(options: argparse.Namespace) -> int:
         signed=settings.sign,
         revoked=settings.revoked,
     )
-    by = signer.of(options)
+    by = _signer(options, statement)
     earlier = keep.of(options, by.certificate)
     found = scan(options.tree, manifest.rules(statement))
     wanted = Wanted(Patterns(settings.programs), Patterns(settings.sign), settings.loads)
@@ -118,7 +118,7 @@ def _build_image(options: argparse.Namespace, statement: Manifest) -> int:
             "--block-size, --salt: composefs knows nothing but blocks of 4096 bytes without salt",
             remedy="Leave them out",
         )
-    by = signer.of(options)
+    by = _signer(options, statement)
     with Progress(1) as progress:
         image, size = release.image_digest(options.image, chosen, progress.part)
     written = release.write_image(options.out, image, statement, by)
@@ -129,6 +129,12 @@ def _build_image(options: argparse.Namespace, statement: Manifest) -> int:
     else:
         _print_lines(written)
     return 0
+
+
+def _signer(options: argparse.Namespace, statement: Manifest) -> Signer:
+    by = signer.of(options)
+    signer.warn_of_dates([by.certificate], statement.created)
+    return by
 
 
 class _Run:

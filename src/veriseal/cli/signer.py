@@ -2,14 +2,17 @@
 
 import argparse
 import shlex
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import Callable, Iterable
 
 from veriseal import certificate, pem
 from veriseal.build import files, keys
 from veriseal.build.signer import Command, Key, Signer
 from veriseal.certificate import Certificate
 from veriseal.cli import passphrase
-from veriseal.errors import UsageError
+from veriseal.errors import UsageError, printable
+from veriseal.trust import dates
 
 EPILOG = """\
 --signer runs COMMAND for each signature, several at the same time, without a shell. It gets the
@@ -52,3 +55,19 @@ def of(
     if not command:
         raise UsageError("--signer: an empty command")
     return Command(command, cert)
+
+
+def warn_of_dates(certificates: Iterable[Certificate], created: int) -> None:
+    """Say on stderr which certificates are not in date at the time that a document will bear.
+
+    ``created`` is in seconds since 1970. No error: dates may not matter, or the clock may be set.
+    """
+    for one in certificates:
+        why = dates.judge(one, created)
+        if why is not None:
+            when = time.strftime("%Y-%m-%d", time.gmtime(created))
+            text = (
+                f"veriseal: {one.path}: {why}, and what is signed says that it was made on {when}. "
+                'With trust.dates = "enforce" a machine whose clock is not set refuses it'
+            )
+            print(printable(text), file=sys.stderr)

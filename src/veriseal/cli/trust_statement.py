@@ -96,6 +96,8 @@ def run(options: argparse.Namespace) -> None:
             text = f"{release.os}: {one.subject}, {one.fingerprint}, from version {release.floor}"
             print(printable(text), file=sys.stderr)
             _warn_of_stranger(one, by.certificate)
+    named = [one for release in written.statement.releases for one in release.certificates]
+    signer.warn_of_dates([by.certificate, *named], created)
     print(f"{written.digest} {printable(options.out)}")
 
 
