@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from veriseal import certificate, voa
+from veriseal import certificate, fields, voa
 from veriseal.digest import SHA256, Digest
 from veriseal.errors import VerisealError
 from veriseal.policy import Policy
@@ -472,6 +472,11 @@ def test_the_first_and_the_last_second_count(system: System) -> None:
     wrong = [at for at in (first - 1, first, last, last + 1) if dates.judge(held, at)]
     assert wrong == [first - 1, last + 1]
     assert [dates.expired(held, at) for at in wrong] == [False, True]
+
+
+def test_days_beyond_any_calendar() -> None:
+    assert dates.day(0) == "1970-01-01"
+    assert dates.day(fields.MAX_NUMBER) == f"{fields.MAX_NUMBER} seconds since 1970"
 
 
 def test_of_two_paths_the_one_with_good_dates_counts(system: System) -> None:

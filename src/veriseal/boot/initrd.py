@@ -6,7 +6,6 @@ has it. The same code judges it at boot.
 
 import os
 import re
-import time
 from typing import NamedTuple
 
 from veriseal import manifest, report
@@ -16,7 +15,7 @@ from veriseal.boot.gather import Asked, Gathered
 from veriseal.errors import VerisealError
 from veriseal.policy import Policy
 from veriseal.tree import source
-from veriseal.trust import beside, statement
+from veriseal.trust import beside, dates, statement
 from veriseal.trust.model import STATEMENT
 
 UNITS = "etc/systemd/system"
@@ -103,7 +102,7 @@ def without_clock(
     try:
         return gather.installed(settings, os_release, lowest, root, asked._replace(at=0))
     except VerisealError as error:
-        when = time.strftime("%Y-%m-%d", time.gmtime(lowest.created))
+        when = dates.day(lowest.created)
         raise VerisealError(
             "clock-needed",
             f"a boot whose clock is not set goes by {when}, when the manifest was made, and would "

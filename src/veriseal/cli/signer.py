@@ -3,7 +3,6 @@
 import argparse
 import shlex
 import sys
-import time
 from collections.abc import Callable, Iterable
 
 from veriseal import certificate, pem
@@ -65,9 +64,9 @@ def warn_of_dates(certificates: Iterable[Certificate], created: int) -> None:
     for one in certificates:
         why = dates.judge(one, created)
         if why is not None:
-            when = time.strftime("%Y-%m-%d", time.gmtime(created))
             text = (
-                f"veriseal: {one.path}: {why}, and what is signed says that it was made on {when}. "
-                'With trust.dates = "enforce" a machine whose clock is not set refuses it'
+                f"veriseal: {one.path}: {why}, and what is signed says that it was made on "
+                f'{dates.day(created)}. With trust.dates = "enforce" a machine whose clock is not '
+                "set refuses it"
             )
             print(printable(text), file=sys.stderr)

@@ -1,5 +1,7 @@
 """The dates of certificates. The kernel ignores them, and an initrd may have no clock."""
 
+import time
+
 from veriseal.certificate import Certificate
 
 
@@ -19,3 +21,11 @@ def judge(certificate: Certificate, at: int) -> str | None:
     if at < certificate.not_before.timestamp():
         return f"not valid before {certificate.not_before:%Y-%m-%d}"
     return None
+
+
+def day(at: int) -> str:
+    """The day of ``at``, seconds since 1970, or that number if no calendar goes so far."""
+    try:
+        return time.strftime("%Y-%m-%d", time.gmtime(at))
+    except (OverflowError, OSError):
+        return f"{at} seconds since 1970"
