@@ -46,7 +46,7 @@ lint: setup ## ruff, mypy and shellcheck
 
 unit: setup ## tests that need no privilege
 	@echo "unit: pytest on this machine"
-	@$(VENV)/bin/pytest -m unit $(ARGS)
+	@$(VENV)/bin/pytest -m unit --numprocesses auto $(ARGS)
 
 budget: setup $(FUZZER) ## coverage-guided fuzzing, a fixed number of runs
 	@echo "budget: atheris on this machine"
