@@ -4,6 +4,7 @@
 The agent's verb is run, not guessed at: what it imports late is imported here too.
 """
 
+import codecs
 import contextlib
 import importlib
 import importlib.util
@@ -28,6 +29,9 @@ def exercise() -> None:
     der = throwaway.certificate()
     pem = x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM)
     certificate.load(pem, "throwaway")
+    # Of BMPString and UniversalString, which names in other certificates may be.
+    for encoding in ("utf_16_be", "utf_32_be"):
+        codecs.lookup(encoding)
     with contextlib.redirect_stdout(io.StringIO()):
         # What is wrong with this machine's certificates is said on stderr, in dracut's output. It
         # is no reason to stop: the boot will.

@@ -204,16 +204,14 @@ def _load(
         raise _unsupported_key(path, "another kind of key") from None
     except (
         ValueError,
-        KeyError,  # a string in a name has a type that is none of a string
+        LookupError,  # a string in a name has a type that is none of a string, or no codec
         TypeError,
         OverflowError,
         x509.InvalidVersion,
         x509.DuplicateExtension,
         x509.UnsupportedGeneralNameType,
     ) as error:
-        raise VerisealError(
-            "malformed-certificate", "not a valid X.509 certificate", path=path, found=error
-        ) from None
+        raise _malformed(path, error) from None
     if parsed.version != x509.Version.v3 or not canonical:
         found = "another encoding" if parsed.version == x509.Version.v3 else parsed.version.name
         raise VerisealError(
@@ -246,7 +244,7 @@ def _load(
             "the serial number is out of range",
             path=path,
             expected="positive, at most 20 bytes",
-            found=parsed.serial_number,
+            found=f"{parsed.serial_number.bit_length()} bits",
         )
     for oid, (critical, _) in extensions.items():
         if critical and oid not in known:
@@ -267,7 +265,10 @@ def _load(
             path=path,
             expected=f"an extension of 1 to {_MAX_SKID_SIZE} bytes",
         )
-    return Certificate(parsed, key, skid.digest, path), values
+    try:
+        return Certificate(parsed, key, skid.digest, path), values
+    except ValueError as error:  # a date in the year 0, for example
+        raise _malformed(path, error) from None
 
 
 def _text(name: x509.Name) -> str:
@@ -287,6 +288,12 @@ def _date(parsed: x509.Certificate, name: str) -> datetime.datetime:
         return aware
     naive: datetime.datetime = getattr(parsed, name)
     return naive.replace(tzinfo=datetime.UTC)
+
+
+def _malformed(path: str, error: Exception) -> VerisealError:
+    return VerisealError(
+        "malformed-certificate", "not a valid X.509 certificate", path=path, found=error
+    )
 
 
 def _unsupported_key(path: str, found: str) -> VerisealError:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from asn1crypto import core
+from asn1crypto import x509 as asn1_x509
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
@@ -230,8 +232,37 @@ def to_pem(der: bytes) -> bytes:
     return b"-----BEGIN CERTIFICATE-----\n" + body + b"-----END CERTIFICATE-----\n"
 
 
+def renamed(der: bytes, kind: str) -> bytes:
+    """``der`` with a subject in this type of string."""
+    made = asn1_x509.Certificate.load(der)
+    name = asn1_x509.Name.build({"common_name": "x"})
+    name.chosen[0][0]["value"] = asn1_x509.DirectoryString(kind, "B\xfc")
+    made["tbs_certificate"]["subject"] = name
+    return bytes(made.dump(force=True))
+
+
 def test_trailing_bytes_in_the_block(good_der: bytes) -> None:
     assert refusal(to_pem(good_der + b"\0")).reason == "malformed-certificate"
+
+
+def test_a_serial_number_too_long_to_be_written_down(good_der: bytes) -> None:
+    made = asn1_x509.Certificate.load(good_der)
+    made["tbs_certificate"]["serial_number"] = int.from_bytes(b"\x11" * 2000, "big")
+    error = refusal(to_pem(made.dump(force=True)))
+    assert (error.reason, error.found) == ("bad-serial", "15997 bits")
+
+
+def test_a_date_in_the_year_0(good_der: bytes) -> None:
+    made = asn1_x509.Certificate.load(good_der)
+    time = core.GeneralizedTime.load(b"\x18\x0f00000101000000Z")
+    made["tbs_certificate"]["validity"]["not_before"] = asn1_x509.Time("general_time", time)
+    error = refusal(to_pem(made.dump(force=True)))
+    assert (error.reason, error.found) == ("malformed-certificate", "year 0 is out of range")
+
+
+@pytest.mark.parametrize("kind", ["bmp_string", "universal_string"])
+def test_a_name_in_another_encoding(good_der: bytes, kind: str) -> None:
+    assert load(to_pem(renamed(good_der, kind)), "f").subject == "CN=B\xfc"
 
 
 # Roots.

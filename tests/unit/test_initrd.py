@@ -1,8 +1,10 @@
 """What the next initrd is given, and which one is not made: `veriseal boot install`."""
 
+import importlib.util
 import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -498,3 +500,18 @@ def test_the_command_line(
     status, out, said = cli("boot", "install", str(system.target / "missing"))
     assert (status, out) == (2, b"")
     assert "not a directory" in said
+
+
+def test_the_codecs_of_names_in_certificates() -> None:
+    """`cryptography` looks up those of BMPString and UniversalString when it meets with one."""
+    top = Path(__file__).parents[2]
+    printed = subprocess.run(
+        [sys.executable, "-I", top / "dracut/90veriseal/import-closure.py", top / "src"],
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout.splitlines()
+    for encoding in ("utf_16_be", "utf_32_be"):
+        spec = importlib.util.find_spec(f"encodings.{encoding}")
+        assert spec is not None
+        assert spec.origin in printed
