@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -16,6 +17,7 @@ from veriseal.boot.floor import Floor
 from veriseal.build import keys, pki
 from veriseal.certificate import Certificate
 from veriseal.digest import SHA256, Digest
+from veriseal.kernel import mounts
 from veriseal.signature import PrivateKey
 from veriseal.trust import statement
 from veriseal.trust.statement import Statement, StatementRelease
@@ -306,3 +308,19 @@ def test_many_files_of_a_key_that_is_not_enrolled_take_ten_lines(
     (line,) = (one for one in lines if " not-enrolled: signed by " in one)
     assert rsa.certificate.subject in line
     assert 'boot.keyring = "off" enrols no key' in line
+
+
+@pytest.mark.parametrize("point", ["/verity", "/btrfs"])
+def test_where_a_device_is_mounted(point: str) -> None:
+    device = mounts.at(mounts.read(), point).source
+    assert gather.mounted_at(device) == point
+    assert gather.mounted_at("/dev/nosuch") is None
+
+
+def test_a_file_system_that_says_it_is_of_a_device(tmp_path: Path) -> None:
+    """Whoever mounts a FUSE file system chooses what it is called; so does this tmpfs."""
+    device = "/dev/disk/by-id/virtio-payload"
+    with helpers.mounted(device, str(tmp_path), "-t", "tmpfs"):
+        (claims,) = [one.source for one in mounts.read() if one.point == str(tmp_path)]
+        assert os.stat(claims).st_rdev == os.stat(device).st_rdev
+        assert gather.mounted_at(device) is None

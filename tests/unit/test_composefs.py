@@ -243,15 +243,15 @@ def test_where_a_digest_file_lies() -> None:
     assert composefs.deployment("/boot/veriseal", D256) == f"/boot/veriseal/{HEX}"
 
 
-ROOT = Mount(1, 1, "/", "/", ("rw",), "rootfs", "none", ("rw",))
+ROOT = Mount(1, 1, 1, "/", "/", ("rw",), "rootfs", "none", ("rw",))
 GOOD = Mount(
-    *(2, 1, "/", "/sysroot", ("ro", "relatime"), "overlay", f"composefs:{HEX}"),
+    *(2, 1, 2, "/", "/sysroot", ("ro", "relatime"), "overlay", f"composefs:{HEX}"),
     ("ro", "lowerdir+=/tmp/x", "datadir+=/objects", "metacopy=on", "verity=require"),
 )
 
 
 def other(point: str, parent: int = 2) -> Mount:
-    return Mount(9, parent, "/", point, ("rw",), "tmpfs", "tmpfs", ("rw",))
+    return Mount(9, parent, 9, "/", point, ("rw",), "tmpfs", "tmpfs", ("rw",))
 
 
 def options(*changed: str) -> Mount:

@@ -24,7 +24,15 @@ REAL = rb"""27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,noinit_itable
 def test_real_lines() -> None:
     root, _, plain, hostile, nameless = mounts.parse(REAL.splitlines(keepends=True))
     assert root == Mount(
-        27, 1, "/", "/", ("rw", "relatime"), "ext4", "/dev/vda", ("rw", "noinit_itable")
+        27,
+        1,
+        os.makedev(254, 0),
+        "/",
+        "/",
+        ("rw", "relatime"),
+        "ext4",
+        "/dev/vda",
+        ("rw", "noinit_itable"),
     )
     assert (plain.id, plain.parent, plain.point, plain.source) == (
         46,
@@ -59,6 +67,10 @@ def test_the_mounts_of_this_machine() -> None:
         b"27 1 254:0 / / rw - ext4 /dev/vda rw more",
         b"x 1 254:0 / / rw - ext4 /dev/vda rw",
         b"27 x 254:0 / / rw - ext4 /dev/vda rw",
+        b"27 1 254 / / rw - ext4 /dev/vda rw",
+        b"27 1 254:0:0 / / rw - ext4 /dev/vda rw",
+        b"27 1 254:x / / rw - ext4 /dev/vda rw",
+        b"27 1 99999999999999999999:0 / / rw - ext4 /dev/vda rw",
         b"27 1 254:0 / - rw - ext4 /dev/vda",
         b"27 1 254:0 / / rw  ext4 /dev/vda rw",
         b"27 1 254:0 / /\\777 rw - ext4 /dev/vda rw",
@@ -101,7 +113,7 @@ def test_what_the_kernel_escapes_comes_back(point: bytes, source: bytes, value: 
 
 
 def mount(number: int, parent: int, point: str) -> Mount:
-    return Mount(number, parent, "/", point, ("rw",), "ext4", f"/dev/{number}", ("rw",))
+    return Mount(number, parent, number, "/", point, ("rw",), "ext4", f"/dev/{number}", ("rw",))
 
 
 ROOT = mount(1, 1, "/")

@@ -29,6 +29,8 @@ KEPT = "/run/veriseal/statement"
 
 _MOST_IGNORED = 200
 """That the report has room for; a disk can hold any number of files."""
+_WITHOUT_DEVICE = ("btrfs", "bcachefs")
+"""File systems whose ``st_dev`` is of no block device. Only root mounts them."""
 
 
 class Gathered(NamedTuple):
@@ -234,20 +236,23 @@ def manifest_trust(
 
 def mounted_at(device: str) -> str | None:
     """Where the whole file system of the block device is mounted; None if nowhere."""
-    try:
-        wanted = os.stat(device)
-    except OSError:
-        return None
+    wanted = _block_device(device)
     for mount in mounts.read():
-        if mount.root != "/" or not mount.source.startswith("/"):
-            continue
-        try:
-            status = os.stat(mount.source)
-        except OSError:
-            continue
-        if stat.S_ISBLK(status.st_mode) and status.st_rdev == wanted.st_rdev:
+        found = mount.device
+        if mount.filesystem in _WITHOUT_DEVICE:
+            # Of others the source says nothing: any user's FUSE file system can name any device.
+            found = _block_device(mount.source) or found
+        if mount.root == "/" and found == wanted:
             return mount.point
     return None
+
+
+def _block_device(path: str) -> int | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_rdev if stat.S_ISBLK(status.st_mode) else None
 
 
 def _now(lowest: Floor) -> int:
@@ -321,6 +326,7 @@ def _read(path: str, root: str) -> Files:
 def _keep(name: str, data: bytes, signatures: dict[str, bytes | OSError]) -> None:
     """Write to `KEPT` what was read. What could not be read counts for nothing there either."""
     trusted.replace(os.path.join(KEPT, name), [data])
-    for one, der in signatures.items():
-        if not isinstance(der, OSError):
-            trusted.replace(os.path.join(KEPT, one), [der])
+    ders = [der for der in signatures.values() if not isinstance(der, OSError)]
+    for number, der in enumerate(ders):
+        # Not by its own name: that may be as long as names can be.
+        trusted.replace(os.path.join(KEPT, f"{name}.{number}{beside.SUFFIX}"), [der])

@@ -23,6 +23,7 @@ class Mount(NamedTuple):
 
     Attributes:
         id, parent: of this mount and of the one it is attached to.
+        device: the ``st_dev`` of its files; with btrfs, for one, it is that of no block device.
         root: the directory of the file system that is shown, ``/`` for all of it.
         point: where it is attached, seen from this process's root.
         options: of the mount: ``ro``, ``nosuid``, ``idmapped`` and so on.
@@ -33,6 +34,7 @@ class Mount(NamedTuple):
 
     id: int
     parent: int
+    device: int
     root: str
     point: str
     options: tuple[str, ...]
@@ -65,6 +67,7 @@ def _parse_line(line: bytes) -> Mount:
         return Mount(
             int(fields[0]),
             int(fields[1]),
+            os.makedev(*map(int, fields[2].split(b":"))),
             _text(fields[3]),
             _text(fields[4]),
             tuple(_text(option) for option in fields[5].split(b",")),
@@ -72,7 +75,7 @@ def _parse_line(line: bytes) -> Mount:
             _text(source),
             tuple(_text(option) for option in super_options.split(b",")),
         )
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):
         raise VerisealError(
             "bad-mountinfo", "a line that is not as the kernel writes it", found=os.fsdecode(line)
         ) from None
