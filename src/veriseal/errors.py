@@ -84,6 +84,14 @@ class UsageError(VerisealError):
         super().__init__("usage", problem, remedy=remedy)
 
 
+def path_of(error: OSError) -> str | None:
+    """The path in ``error``; None if it names none. Of a descriptor's listing it is a number."""
+    import os  # only for a refusal
+
+    named = error.filename
+    return os.fsdecode(named) if isinstance(named, str | bytes) else None
+
+
 def printable(text: str) -> str:
     """``text`` on one line, as a terminal and the journal can take it.
 

@@ -1,8 +1,12 @@
 """Errors as their readers meet them."""
 
+import os
+
 import pytest
 
-from veriseal.errors import MAX_LENGTH, UsageError, VerisealError, printable, some
+from veriseal.boot import agent
+from veriseal.cli import main
+from veriseal.errors import MAX_LENGTH, UsageError, VerisealError, path_of, printable, some
 
 pytestmark = pytest.mark.unit
 
@@ -65,3 +69,19 @@ def test_what_a_stranger_makes_long_stays_short_and_the_remedy_is_seen() -> None
 def test_some() -> None:
     assert some(["a"] * 8) == ["a"] * 8
     assert some([*"abcdefghij"]) == [*"abcdefgh", "and 2 more"]
+
+
+def test_the_path_of_an_error_of_the_system() -> None:
+    assert path_of(OSError(5, "x", b"/a\xff")) == "/a\udcff"
+    assert path_of(OSError(5, "x", "/a")) == "/a"
+    assert path_of(OSError(5, "x")) is None
+    fd = os.open("/etc/passwd", os.O_RDONLY)
+    try:
+        with pytest.raises(NotADirectoryError) as caught:
+            os.listdir(fd)
+    finally:
+        os.close(fd)
+    assert caught.value.filename == fd
+    assert path_of(caught.value) is None
+    assert agent.as_error(caught.value).path is None
+    assert main._describe(caught.value) == "Not a directory"

@@ -8,7 +8,7 @@ from typing import Any
 from veriseal import journal, osrelease, policy, report
 from veriseal.boot import adopt, floor, gather, seal
 from veriseal.boot.gather import Gathered
-from veriseal.errors import VerisealError
+from veriseal.errors import VerisealError, path_of
 from veriseal.report import State
 
 INITRD_RELEASE = "/etc/initrd-release"
@@ -158,8 +158,7 @@ def as_error(error: Exception) -> VerisealError:
         return error
     if not isinstance(error, OSError):
         return VerisealError("internal", f"the agent failed: {type(error).__name__}: {error}")
-    where = os.fsdecode(error.filename) if error.filename is not None else None
-    return VerisealError("system-call", error.strerror or str(error), path=where)
+    return VerisealError("system-call", error.strerror or str(error), path=path_of(error))
 
 
 def record_failure(

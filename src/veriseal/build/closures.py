@@ -15,7 +15,7 @@ from veriseal.build.search import Kind
 from veriseal.build.system import System
 from veriseal.closure import Closures, Member
 from veriseal.digest import Digest
-from veriseal.errors import VerisealError
+from veriseal.errors import VerisealError, path_of
 from veriseal.pattern import Patterns
 
 _X_BITS = stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH
@@ -190,7 +190,7 @@ class _Builder:
         except VerisealError as error:
             self._say(error)
         except OSError as error:
-            where = path if error.filename is None else os.fsdecode(error.filename)
+            where = path_of(error) or path
             self._say(VerisealError("system-call", error.strerror or str(error), path=where))
 
     def _say(self, error: VerisealError) -> None:

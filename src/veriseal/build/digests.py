@@ -8,7 +8,7 @@ from typing import Any
 
 from veriseal import pool
 from veriseal.digest import Digest
-from veriseal.errors import VerisealError
+from veriseal.errors import VerisealError, path_of
 from veriseal.merkle import Parameters, check_unchanged, combine, file_digest, group_hashes
 
 # A file of this many bytes is worth all processors.
@@ -160,7 +160,7 @@ def _batched(paths: Sequence[str]) -> list[Sequence[str]]:
 def _error_to(error: OSError | VerisealError, path: str | None) -> dict[str, str]:
     """``error`` as values that can cross from a worker."""
     if isinstance(error, OSError):
-        where = path if error.filename is None else os.fsdecode(error.filename)
+        where = path_of(error) or path
         error = VerisealError("system-call", error.strerror or str(error), path=where)
     return error.as_json()
 

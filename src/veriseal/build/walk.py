@@ -4,7 +4,7 @@ import os
 import stat
 from collections.abc import Callable, Sequence
 
-from veriseal.errors import VerisealError
+from veriseal.errors import VerisealError, path_of
 
 Visit = Callable[[str, os.stat_result], bool]
 """Told the path and the status of an entry; says whether to go on below it, if that can be."""
@@ -92,5 +92,5 @@ def _name(entry: os.DirEntry[str]) -> bytes:
 
 
 def _error(error: OSError, path: str) -> VerisealError:
-    where = path if error.filename is None else os.fsdecode(error.filename)
+    where = path_of(error) or path
     return VerisealError("system-call", error.strerror or str(error), path=where)

@@ -21,7 +21,7 @@ from veriseal.boot import gather
 from veriseal.boot.gather import Gathered
 from veriseal.build import files
 from veriseal.cli.progress import Progress
-from veriseal.errors import VerisealError, printable
+from veriseal.errors import VerisealError, path_of, printable
 from veriseal.plan import ring
 from veriseal.plan import side as roots
 from veriseal.policy import Policy
@@ -202,7 +202,7 @@ def _unreadable(error: OSError, root: str) -> VerisealError:
     return VerisealError(
         "unreadable",
         f"cannot be read: {error.strerror}",
-        path=root if error.filename is None else os.fsdecode(error.filename),
+        path=path_of(error) or root,
         remedy=_OTHER_ROOT,
     )
 

@@ -10,7 +10,7 @@ import os
 import sys
 
 from veriseal import __version__
-from veriseal.errors import UsageError, VerisealError, printable
+from veriseal.errors import UsageError, VerisealError, path_of, printable
 
 VERBS = {
     "digest": "print the fs-verity digest of files",
@@ -79,5 +79,5 @@ def _run(arguments: list[str]) -> int:
 
 
 def _describe(error: OSError) -> str:
-    where = f"{os.fsdecode(error.filename)}: " if error.filename is not None else ""
-    return printable(f"{where}{error.strerror or error}")
+    path = path_of(error)
+    return printable(f"{'' if path is None else f'{path}: '}{error.strerror or error}")

@@ -266,9 +266,13 @@ def _says(data: bytes) -> str:
 
 def _signatures(directory: int, shown: str) -> dict[str, bytes]:
     prefix = f"{statement.NAME}."
-    names = sorted(
-        name for name in os.listdir(directory) if name.startswith(prefix) and name.endswith(_SUFFIX)
-    )
+    try:
+        listed = os.listdir(directory)
+    except OSError as error:
+        raise VerisealError(
+            "unreadable", f"the directory cannot be listed: {error.strerror}", path=shown
+        ) from None
+    names = sorted(name for name in listed if name.startswith(prefix) and name.endswith(_SUFFIX))
     if len(names) > statement.MAX_SIGNATURES:
         raise VerisealError(
             "manifest-not-signed",
