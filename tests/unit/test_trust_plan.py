@@ -457,6 +457,17 @@ def test_a_certificate_of_the_release_that_was_replaced(world: World) -> None:
     assert found["changed-certificate"]["path"] == path
 
 
+def test_a_large_file_of_the_release_among_the_certificates(world: World) -> None:
+    large = world.now.top / "usr/share/voa/debian/package/default/openpgp/keyring.pgp"
+    large.parent.mkdir(parents=True)
+    large.write_bytes(b"x" * 100_000)
+    build(world.now, world.vendor.old, world.top / "scratch")
+    assert world.ask()[0] == 0
+    for data in (b"x" * 99_999 + b"y", b"x" * 200_000):
+        large.write_bytes(data)
+        assert world.refusal()["changed-certificate"]["path"] == str(large)
+
+
 def test_another_vendors_anchor(world: World) -> None:
     stranger = Signer("Stranger", ca=True)
     initrd = world.initrd()

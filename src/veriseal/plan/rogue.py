@@ -9,7 +9,8 @@ import stat
 from collections.abc import Iterable, Iterator
 
 from veriseal import manifest as statement
-from veriseal import merkle, pem, resolve, voa
+from veriseal import merkle, resolve, voa
+from veriseal.digest import Digest
 from veriseal.manifest import Manifest
 from veriseal.pattern import EXCLUSIVE
 from veriseal.tree.listed import Listed
@@ -29,7 +30,8 @@ def find(tree: str, manifest: Manifest, listed: Listed) -> list[Finding]:
         name = os.fsencode(path)
         refused = rules.kind(name) == EXCLUSIVE
         shown = resolve.real(tree, path)
-        if name not in _names(listed, name):
+        sizes = _sizes(listed, name)
+        if name not in sizes:
             text = "it is not part of the release" + (
                 ", in a place where nothing else may be: the boot would be refused"
                 if refused
@@ -39,17 +41,16 @@ def find(tree: str, manifest: Manifest, listed: Listed) -> list[Finding]:
             remedy = "Remove it, or build a release that has it"
             found.append(Finding(level, ROGUE, text, shown, remedy))
         elif name in listed.digests and stat.S_ISREG(status.st_mode):
-            data = _read(shown)
-            if merkle.data_digest(data, manifest.parameters) != listed.digests[name]:
+            if _digest(shown, sizes[name], manifest.parameters) != listed.digests[name]:
                 text = "its contents are not those of the release"
                 found.append(Finding(ERROR, CHANGED, text, shown, "Install the release again"))
     return found
 
 
-def _names(listed: Listed, path: bytes) -> set[bytes]:
-    """The paths that are listed in the directory of ``path``."""
+def _sizes(listed: Listed, path: bytes) -> dict[bytes, int]:
+    """What is listed in the directory of ``path``: paths, and sizes in bytes."""
     parent = listed.directories.get(path.rpartition(b"/")[0] or b"/")
-    return set() if parent is None else {entry.path for entry in parent.entries}
+    return {} if parent is None else {entry.path: entry.size for entry in parent.entries}
 
 
 def _files(tree: str) -> Iterator[tuple[str, os.stat_result]]:
@@ -75,7 +76,12 @@ def _below(tree: str, top: str) -> Iterable[tuple[str, os.stat_result]]:
                     yield path, entry.stat(follow_symlinks=False)
 
 
-def _read(path: str) -> bytes:
+def _digest(path: str, size: int, parameters: merkle.Parameters) -> Digest | None:
+    """Of the file at ``path``, which is to have ``size`` bytes; None if it has not."""
     fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(fd, "rb") as file:
-        return file.read(pem.MAX_FILE_SIZE + 1)
+    try:
+        if os.fstat(fd).st_size != size:
+            return None
+        return merkle.file_digest(fd, size, parameters, path)
+    finally:
+        os.close(fd)
