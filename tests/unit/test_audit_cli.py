@@ -125,6 +125,14 @@ NEEDED = {
 }
 
 
+def test_a_file_that_is_all_hole_is_not_read(made: Made, cli: Cli) -> None:
+    for name in ("var/hole", "opt/kiosk/ping"):
+        with open(made.tree / name, "wb") as file:
+            file.truncate(4 << 40)
+    status, body = report(cli, made.tree, "--signatures", made.out)
+    assert (status, kinds(body)) == (1, {"/opt/kiosk/ping": "unknown"})
+
+
 def test_before_it_is_enabled(made: Made, cli: Cli) -> None:
     status, body = report(cli, made.tree, "--signatures", made.out)
     assert (status, body["problems"], body["findings"]) == (0, [], [])

@@ -43,6 +43,7 @@ _DAMAGE = {
 _UNSEEN = {
     NOT_EXAMINED: "it is where nobody could look",
     look.UNREADABLE: "it could not be opened: run this as root",
+    look.SPARSE: "it is hardly more than a hole, and was not read",
 }
 _COPY = "Replace it by a copy that is enabled with its signature: veriseal enable"
 _SIGN = "Build the release again, or sign the file: veriseal sign"

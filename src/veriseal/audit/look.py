@@ -21,10 +21,15 @@ from veriseal.kernel.measuring import Measuring
 GONE = "gone"
 NOT_REGULAR = "not-a-regular-file"
 UNREADABLE = "unreadable"
+SPARSE = "sparse"
 """Reasons for which nothing is known of a file; the kernel's refusals are those of `verity`."""
 
 REFUSALS = ("unsigned", "not-enrolled", "signature-mismatch", "malformed-signature", "corrupt")
 """What the kernel says when it opens no verity file."""
+
+_HOLES = 64
+"""The most that a file may be longer than its blocks are: reading holes takes as long as data."""
+_SMALL = 1 << 20
 
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
@@ -132,6 +137,8 @@ class Look:
             return self._stored(fd, name, verity.measured_digest(raw))
         if self._signatures is None and not self._read_all:
             return Seen(name, False)
+        if status.st_size > _HOLES * max(_SMALL, 512 * status.st_blocks):
+            return Seen(name, refused=SPARSE)
         digest = merkle.file_digest(fd, status.st_size, self._parameters)
         signed, signer = self.find(digest)
         number, value = digest.algorithm.number, digest.value
