@@ -33,6 +33,8 @@ Documentation=man:veriseal(1)
 DefaultDependencies=no
 AssertPathExists=/etc/initrd-release
 Before={seal}
+# A system that is resumed still has its file systems mounted.
+After=systemd-hibernate-resume.service
 Conflicts=umount.target
 Before=umount.target
 
