@@ -117,7 +117,7 @@ def as_text(state: dict[str, Any]) -> str:
         lines.append(f"                     sha256 {key['fingerprint']}")
     lines += [f"changed:             {text}" for text in state["drift"]]
     lines += [f"not checked:         {text}" for text in state["unchecked"]]
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))
 
 
 def _sealed_by(mode: dict[str, str], booted: dict[str, Any]) -> str:
