@@ -3,6 +3,7 @@
 import datetime
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -168,7 +169,8 @@ def test_text(world: World) -> None:
     assert "manifest   debian:13 version 1: accepted" in text
     assert "files that lose trust" in text
     assert f"error: revoked-digest: {world.digest(TOOL)} is revoked: 1 needed file: {TOOL}" in text
-    assert "  1. Build a release in which another key signs" in text
+    assert "  1. Build a release without the files whose digest is revoked, or with fixed" in text
+    assert "another key" not in text
     assert text.endswith("would be refused: see the errors above\n"
                          "not compared: contents of files, and what no list has; "
                          "see veriseal verify\n")  # fmt: skip
@@ -195,7 +197,7 @@ def test_an_upgrade_says_the_safe_order(world: World) -> None:
     assert [one["subject"] for one in changes["staying"]] == ["CN=Thirteen"]
     texts = [one["text"] for one in document["steps"]]
     assert [text.split()[0] for text in texts] == [
-        "Announce", "Make", "Reboot:", "Stage", "Make", "Check,",
+        "Announce", "Bring", "Make", "Check,", "Stage", "Make", "Check,",
     ]  # fmt: skip
     announce = document["steps"][0]
     assert "debian:14 in trust.next" in announce["text"]
@@ -203,7 +205,12 @@ def test_an_upgrade_says_the_safe_order(world: World) -> None:
         "install -D -m 644 -t TREE/usr/share/voa/debian:14/image/default/x509 "
         f"{tree.top}/usr/share/voa/debian:14/image/default/x509/14.pem"
     )
-    assert document["steps"][4]["commands"] == [f"chroot {tree.top} dracut --force"]
+    assert "--os debian:13 --version 2 " in announce["commands"][1]
+    (dracut,) = document["steps"][5]["commands"]
+    assert dracut.startswith(f"chroot {tree.top} dracut --force --kver ")
+    root = f"--root {world.now.top} --to {tree.top} --tree {tree.top}"
+    check = f"veriseal trust plan {root} --initrd {tree.top}/boot/initrd.img --final"
+    assert document["steps"][6]["commands"] == [check, "systemctl reboot"]
 
 
 def test_a_key_that_was_announced_needs_no_boot_before(world: World) -> None:
@@ -219,7 +226,9 @@ def test_what_nobody_needs_any_more_can_be_dropped(world: World) -> None:
     tree = staged(world)
     build(tree, world.vendor.new, world.top / "scratch", os_name="debian:14", version=3)
     _status, document = world.ask("--to", str(tree.top))
-    assert document["steps"][-1]["commands"] == ["veriseal trust plan --drop debian:13"]
+    (command,) = document["steps"][-1]["commands"]
+    assert command == f"veriseal trust plan --root {tree.top} --drop debian:13"
+    assert world.cli(*shlex.split(command)[1:])[0] == 0
     assert world.ask("--to", str(tree.top), "--drop", "debian:13")[0] == 0
 
 
@@ -299,7 +308,7 @@ def test_a_key_that_a_statement_announces(world: World) -> None:
     )
     assert [one["subject"] for one in document["certificates"]["in"]] == ["CN=Next"]
     assert document["steps"][0]["text"].startswith("Announce the next key: install a trust state")
-    assert f"install -m 644 {out} {out}.*.sig PLACE" in document["steps"][0]["commands"]
+    assert f"install -m 644 {out} {out}.*.sig PLACE" in document["steps"][1]["commands"]
     assert "certificate 1 of" not in json.dumps(document["steps"])
 
 

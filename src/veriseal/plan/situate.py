@@ -6,11 +6,11 @@ import os
 from veriseal import manifest as statement
 from veriseal import signers
 from veriseal.errors import VerisealError
-from veriseal.plan import ondisk, ring
+from veriseal.plan import lost, ondisk, ring, side
 from veriseal.plan.lost import Lost
 from veriseal.plan.question import Question
 from veriseal.plan.side import Side
-from veriseal.plan.steps import Situation, Wanted
+from veriseal.plan.steps import Situation, Version, Wanted
 from veriseal.tree import source
 from veriseal.trust import finding, model
 from veriseal.trust.finding import Finding
@@ -55,14 +55,27 @@ def situation(
         target.settings.context,
         question.initrd,
         wanted,
-        bool(groups),
+        any(one.reason != lost.REVOKED_DIGEST for one in groups),
+        any(one.reason == lost.REVOKED_DIGEST for one in groups),
         None if disk is None else disk.to_enable,
         bool(question.initrd) and not finding.failed(found),
         question.drop,
         previous if release is not None else (),
         question.statement,
-        os.path.lexists(os.path.join(question.root, statement.DIRECTORY)),
+        _next(question.root),
+        _next(tree),
     )
+
+
+def _next(tree: str) -> Version | None:
+    """What the version is called that replaces the one in ``tree``; None if there is none."""
+    if not os.path.lexists(os.path.join(tree, statement.DIRECTORY)):
+        return None
+    try:
+        there = side.unverified(tree).manifest
+    except (VerisealError, OSError):
+        return Version()
+    return Version(there.os, str(there.version + 1))
 
 
 def _kept(path: str, question: Question, target: Side, tree: str) -> str:
