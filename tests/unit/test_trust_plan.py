@@ -159,6 +159,25 @@ def test_a_tree_that_is_entered_as_it_is_has_to_be_enabled(world: World) -> None
     assert TOOL in found["not-enabled"]["problem"]
 
 
+def test_the_last_line_does_not_hide_that_nothing_is_enabled(world: World) -> None:
+    arguments = ("trust", "plan", "--root", str(world.now.top))
+    status, out, _err = world.cli(*arguments)
+    verdict = out.decode().splitlines()[-2]
+    assert (status, verdict) == (
+        0,
+        "nothing would be refused once the files are enabled: veriseal enable; then run this again "
+        "with --final",
+    )
+    status, out, _err = world.cli(*arguments, "--without-tree")
+    assert (status, out.decode().splitlines()[-1]) == (0, "nothing would be refused")
+
+
+def test_no_tree_is_not_a_final_one(world: World) -> None:
+    status, out, err = world.cli("trust", "plan", "--without-tree", "--final")
+    assert (status, out) == (2, b"")
+    assert "--final: with --without-tree there is no tree" in err
+
+
 def test_text(world: World) -> None:
     arguments = ("trust", "plan", "--root", str(world.now.top), "--revoke-digest",
                  world.digest(TOOL))  # fmt: skip
@@ -379,6 +398,69 @@ def test_a_revoked_key(world: World) -> None:
     found = world.refusal("--to", str(tree.top), "--revoke-cert", world.vendor.old.fingerprint)
     assert list(found) == ["revoked"]
     assert TOOL in found["revoked"]["problem"]
+
+
+def test_one_fact_is_said_once(world: World) -> None:
+    revoked = world.vendor.old.fingerprint
+    _status, document = world.ask("--revoke-cert", revoked)
+    assert names(document) == ["no-certificates"]
+    world.now.certificate(Signer("Other", by=world.vendor.root), "other.pem")
+    build(world.now, world.vendor.old, world.top / "scratch")
+    _status, document = world.ask("--revoke-cert", revoked)
+    assert sorted(names(document)) == ["manifest-not-signed", "not-enabled", "revoked"]
+    arguments = ("trust", "plan", "--root", str(world.now.top), "--revoke-cert", revoked)
+    text = world.cli(*arguments)[1].decode()
+    assert "13.pem): it would be revoked\n" in text
+    assert "CN=Thirteen (debian:13): it would be revoked\n" in text
+    world.now.settings("[trust]\nanchors = 1\n")
+    _status, document = world.ask()
+    assert [(one["level"], one["name"]) for one in document["findings"]] == [
+        ("error", "bad-configuration")
+    ]
+
+
+def test_who_signed_the_manifest_alone_is_named_as_well(world: World) -> None:
+    """Where no file needs a signature, nothing else says it."""
+    world.now.certificate(Signer("Other", by=world.vendor.root), "other.pem")
+    world.now.settings('[boot]\nkeyring = "off"\n')
+    build(world.now, world.vendor.old, world.top / "scratch")
+    found = world.refusal("--revoke-cert", world.vendor.old.fingerprint)
+    assert set(found) == {"manifest-not-signed", "revoked"}
+    assert "CN=Thirteen, which signed the manifest" in found["revoked"]["problem"]
+
+
+@pytest.mark.parametrize("case", ["revoke-cert", "revoke-digest"])
+def test_what_is_revoked_and_nowhere_is_named(world: World, case: str) -> None:
+    given = {"revoke-cert": "0A:" * 31 + "0A", "revoke-digest": f"sha256:{'0' * 64}"}[case]
+    status, document = world.ask(f"--{case}", given)
+    assert status == 0
+    (said,) = [one for one in document["findings"] if one["name"] == "revokes-nothing"]
+    assert said["level"] == "warning"
+    assert f"--{case} {given}: no " in said["problem"]
+
+
+@pytest.mark.parametrize("what", ["release", "anchor", "next", "digest"])
+def test_what_is_revoked_and_there_is_not_said_to_be_nowhere(world: World, what: str) -> None:
+    """Also where it is in one of the two systems only, or counts for nothing."""
+    tree = staged(world)
+    options = {
+        "release": ("--revoke-cert", world.vendor.old.fingerprint),
+        "anchor": ("--revoke-cert", world.vendor.root.fingerprint),
+        "next": ("--revoke-cert", world.vendor.new.fingerprint),
+        "digest": ("--revoke-digest", world.digest(LIBRARY)),
+    }[what]
+    for more in ((), ("--to", str(tree.top))):
+        if what == "next" and not more:
+            continue
+        assert "revokes-nothing" not in names(world.ask(*options, *more)[1])
+
+
+@pytest.mark.parametrize("text", ["ab" * 31, "AB:" * 31 + "A", "ab" * 33])
+def test_a_fingerprint_with_a_slip_is_wrong_usage(world: World, text: str) -> None:
+    status, out, err = world.cli("trust", "plan", "--revoke-cert", text)
+    assert (status, out) == (2, b"")
+    assert f"--revoke-cert: neither a file nor a fingerprint: {text}" in err
+    assert "64 hexadecimal digits" in err
 
 
 def test_a_revoked_anchor_takes_its_releases_along(world: World) -> None:

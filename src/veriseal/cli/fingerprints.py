@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 from veriseal import certificate, pem
 from veriseal.build import files
+from veriseal.errors import UsageError
 
 _FINGERPRINT = re.compile("[0-9a-f]{64}")
+_NEARLY = re.compile("[0-9A-Fa-f:]+")
 
 
 class Named(NamedTuple):
@@ -26,12 +28,21 @@ def named(text: str) -> Named:
     """The certificate of which ``text`` is the fingerprint, or a PEM file.
 
     Nothing else of the certificate is looked at: whatever is wrong with it may be why it is
-    named. Raises VerisealError, OSError.
+    named. Raises VerisealError, UsageError for what is nearly a fingerprint; OSError.
     """
     # OpenSSL prints it in capital letters, with colons.
     plain = text.replace(":", "").lower()
     if _FINGERPRINT.fullmatch(plain):
         return Named(plain, None)
-    data = files.read(text, pem.MAX_FILE_SIZE)
+    try:
+        data = files.read(text, pem.MAX_FILE_SIZE)
+    except FileNotFoundError:
+        if not _NEARLY.fullmatch(text):
+            raise
+        raise UsageError(
+            f"--revoke-cert: neither a file nor a fingerprint: {text} (expected a PEM file, or the "
+            f"SHA-256 of a certificate in 64 hexadecimal digits, found {len(plain)} digits)",
+            remedy="Print it with: openssl x509 -noout -fingerprint -sha256 -in CERT",
+        ) from None
     fingerprint = hashlib.sha256(pem.one_certificate(data, text)).hexdigest()
     return Named(fingerprint, certificate.key_in(data))

@@ -21,6 +21,9 @@ be one that was made by somebody whom you trust.
 Without --initrd the next initrd is taken to be made of the system in --to, or else of the running
 one. With --drop and --revoke-... nothing is changed: they ask what if.
 
+A tree in which nothing has been enabled yet is only warned of, and would be refused: before a
+reboot say --final, once veriseal enable is done.
+
 exit status: 0, or 1 if the boot, or a file that is needed, would be refused
 """
 
@@ -86,6 +89,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the plan. Returns 1 if something would be refused."""
+    if options.final and options.without_tree:
+        raise UsageError(
+            "--final: with --without-tree there is no tree to enter", remedy="Give one of the two"
+        )
     plan = make.make(
         Question(
             options.root,
@@ -94,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
             tuple(options.initrd),
             options.statement,
             tuple(options.drop),
-            frozenset(fingerprints.of(text) for text in options.revoke_cert),
+            {fingerprints.of(text): text for text in options.revoke_cert},
             tuple(_digest(text) for text in options.revoke_digest),
             options.without_tree,
             options.final,
@@ -169,7 +176,7 @@ def _lines(plan: Plan) -> list[str]:
     lines = ["certificates"]
     lines += [f"  in       {_named(one)}" for one in plan.changes.incoming]
     lines += [
-        f"  out      {_named(one.release)}: {one.reason}: {one.why}"
+        f"  out      {_named(one.release)}: {_why(one.reason, one.why)}"
         for one in plan.changes.outgoing
     ]
     lines += [f"  staying  {_named(one)}" for one in plan.changes.staying]
@@ -178,7 +185,7 @@ def _lines(plan: Plan) -> list[str]:
     if plan.lost:
         lines += ["", "files that lose trust"]
         lines += [
-            f"  {len(one.paths):7}  {one.signer or 'any signer'}: {one.reason}: {one.why}"
+            f"  {len(one.paths):7}  {one.signer or 'any signer'}: {_why(one.reason, one.why)}"
             for one in plan.lost
         ]
     lines += ["", f"findings   {'' if plan.findings else 'none'}".rstrip()]
@@ -188,9 +195,24 @@ def _lines(plan: Plan) -> list[str]:
     for number, step in enumerate(plan.steps, 1):
         lines.append(f"  {number}. {step.text}")
         lines += [f"       {command}" for command in step.commands]
-    refused = "the next boot, or something needed, would be refused: see the errors above"
-    lines += ["", refused if plan.refused else "nothing would be refused"]
+    lines += ["", _verdict(plan)]
     return lines if plan.not_compared is None else [*lines, f"not compared: {plan.not_compared}"]
+
+
+def _verdict(plan: Plan) -> str:
+    if plan.refused:
+        return "the next boot, or something needed, would be refused: see the errors above"
+    if plan.to_enable:
+        return (
+            "nothing would be refused once the files are enabled: veriseal enable; then run this "
+            "again with --final"
+        )
+    return "nothing would be refused"
+
+
+def _why(reason: str, why: str) -> str:
+    """The two, without saying the same twice."""
+    return why if reason in why.split() else f"{reason}: {why}"
 
 
 def _named(one: Release) -> str:

@@ -11,13 +11,14 @@ A defect in one part does not hide those in the others.
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Container, Iterator, Sequence
+from typing import NamedTuple
 
 from veriseal import signers
 from veriseal.audit.expected import Expected
 from veriseal.boot.gather import Gathered
 from veriseal.errors import VerisealError
-from veriseal.plan import changes, lost, ondisk, rogue, side, sides, situate, steps
+from veriseal.plan import changes, lost, ondisk, rogue, side, sides, situate, steps, vain
 from veriseal.plan.changes import Changes
 from veriseal.plan.lost import Lost
 from veriseal.plan.question import Plan, Question
@@ -25,8 +26,8 @@ from veriseal.plan.side import Side
 from veriseal.policy import Policy
 from veriseal.tree import listed, source
 from veriseal.trust import finding, model
-from veriseal.trust.finding import WARNING, Finding
-from veriseal.trust.model import TrustSet
+from veriseal.trust.finding import ERROR, WARNING, Finding
+from veriseal.trust.model import Ignored, TrustSet
 
 
 def make(question: Question) -> Plan:
@@ -42,17 +43,23 @@ def make(question: Question) -> Plan:
             return Plan(now, None, none, None, [], _unique(found), [], _place(question, target))
         trust = then.trust
         differences = changes.compare(now, trust)
-        _say_ignored(trust, differences, found)
-        groups, manifest, disk = (
-            ([], None, None)
-            if question.without_tree
-            else _tree(question, tree, target, then, found)
-        )
+        found += vain.certificates(question, now, trust)
+        place = len(found)
+        tree_is = _tree(question, tree, target, then, found)
+        groups, manifest = tree_is.lost, tree_is.release
         found += [one.finding() for one in groups]
+        told = {one.fingerprint for one in groups}
+        for one in tree_is.signed:
+            held = one.certificate
+            if held is not None and held.fingerprint not in told:
+                text = f"{held.subject}, which signed the manifest, does not count: {one.why}"
+                found.append(Finding(ERROR, one.reason, text, one.path))
+                told.add(held.fingerprint)
+        found[place:place] = _not_counting(trust, differences, told)
         if question.initrd:
             _say_stale(question, trust, found)
         situation = situate.situation(
-            question, target, now, trust, tree, manifest, groups, disk, found
+            question, target, now, trust, tree, manifest, groups, tree_is.disk, found
         )
         return Plan(
             now,
@@ -89,7 +96,13 @@ def _entered(question: Question) -> str:
 
 
 def _unique(found: Sequence[Finding]) -> list[Finding]:
-    return list(dict.fromkeys(found))
+    """Each once; what is an error is no warning besides."""
+    errors = {(one.name, one.problem, one.path) for one in found if one.level == ERROR}
+    return [
+        one
+        for one in dict.fromkeys(found)
+        if one.level == ERROR or (one.name, one.problem, one.path) not in errors
+    ]
 
 
 _TOLD = (
@@ -101,32 +114,59 @@ _TOLD = (
 )
 
 
-def _say_ignored(trust: TrustSet, differences: Changes, found: list[Finding]) -> None:
-    """Name what is within the window and does not count, and what would not count any more."""
+def _not_counting(
+    trust: TrustSet, differences: Changes, told: Container[str | None]
+) -> Iterator[Finding]:
+    """Name what would not count any more, and what is within the window and does not count.
+
+    Of a certificate whose fingerprint is among ``told`` an error says so already.
+    """
+    gone = {one.release.certificate.fingerprint for one in differences.outgoing}
     for one in trust.ignored:
-        if one.reason in _TOLD and one.certificate is not None and one.os in trust.window:
-            text = f"{one.certificate.subject} does not count: {one.why}"
-            found.append(Finding(WARNING, one.reason, text, one.path))
-    for gone in differences.outgoing:
-        one_release = gone.release
-        text = f"{one_release.certificate.subject} of {one_release.os} would not count: {gone.why}"
-        found.append(Finding(WARNING, gone.reason, text, one_release.certificate.path))
+        held = one.certificate
+        if held is None or held.fingerprint in gone or held.fingerprint in told:
+            continue
+        if one.reason in _TOLD and one.os in trust.window:
+            text = f"{held.subject} does not count: {one.why}"
+            yield Finding(WARNING, one.reason, text, one.path)
+    for each in differences.outgoing:
+        held = each.release.certificate
+        if held.fingerprint not in told:
+            text = f"{held.subject} of {each.release.os} would not count: {each.why}"
+            yield Finding(WARNING, each.reason, text, held.path)
+
+
+class _Tree(NamedTuple):
+    """What a look at the tree came to.
+
+    Attributes:
+        lost: needed files that would lose trust.
+        release: of the manifest, if the next boot takes it.
+        disk: the files, where they were looked at.
+        signed: who signed a manifest that is not taken, and does not count.
+    """
+
+    lost: list[Lost]
+    release: source.Release | None = None
+    disk: ondisk.State | None = None
+    signed: Sequence[Ignored] = ()
 
 
 def _tree(
     question: Question, tree: str, target: Side, then: Gathered, found: list[Finding]
-) -> tuple[list[Lost], source.Release | None, ondisk.State | None]:
+) -> _Tree:
     """The manifest of ``tree``, if the next boot takes it, and its files.
 
     Also where it does not the files are told from it: more may be wrong than the manifest.
     """
     settings = target.settings
     if question.without_tree:
-        return [], None, None
+        return _Tree([])
     if settings.root == "composefs":
         found += ondisk.images(tree, target, then, question.image)
-        return [], None, None
+        return _Tree([])
     accepted = None
+    signed: Sequence[Ignored] = ()
     try:
         release = side.release(tree, target, then)
         without_clock = sides.without_clock(question, target)
@@ -135,18 +175,19 @@ def _tree(
         accepted = release
     except VerisealError as error:
         found.append(finding.of(error))
-        found += ondisk.who_signed(tree, then.trust)
+        signed = list(ondisk.who_signed(tree, then.trust))
         try:
             release = side.unverified(tree)
         except VerisealError:
-            return [], None, None
+            return _Tree([], signed=signed)
     try:
         contents = listed.read(release)
         path = os.path.join(os.path.dirname(release.path), signers.NAME)
         known = signers.parse(release.signers, path)
     except VerisealError as error:
         found.append(finding.of(error))
-        return [], None, None
+        return _Tree([], signed=signed)
+    found += vain.digests(question, contents)
     expected = Expected(release.manifest, contents.digests, known, release.path)
     final = question.final or os.path.realpath(tree) == "/"
     disk = ondisk.examine(tree, expected, then.trust, settings, final)
@@ -156,7 +197,7 @@ def _tree(
     if settings.keyring == "require":
         needed = sorted(expected.needed(settings.verity == "all"))
         groups += lost.by_signer(known, needed, then.trust, disk.signers)
-    return groups, accepted, disk
+    return _Tree(groups, accepted, disk, signed)
 
 
 def _say_stale(question: Question, trust: TrustSet, found: list[Finding]) -> None:

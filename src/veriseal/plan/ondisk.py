@@ -19,7 +19,7 @@ from veriseal.signers import Signed
 from veriseal.tree import source
 from veriseal.trust import beside, finding, model
 from veriseal.trust.finding import ERROR, WARNING, Finding
-from veriseal.trust.model import TrustSet
+from veriseal.trust.model import Ignored, TrustSet
 
 NOT_ENABLED = "not-enabled"
 _SYSROOT = "/sysroot"
@@ -41,7 +41,7 @@ class State(NamedTuple):
     to_enable: int
 
 
-def who_signed(tree: str, trust: TrustSet) -> Iterator[Finding]:
+def who_signed(tree: str, trust: TrustSet) -> Iterator[Ignored]:
     """Of a manifest that is refused: each certificate that signed it and does not count."""
     try:
         data, found = beside.read(f"{manifest.DIRECTORY}/{manifest.NAME}", tree, manifest.MAX_SIZE)
@@ -58,8 +58,7 @@ def who_signed(tree: str, trust: TrustSet) -> Iterator[Finding]:
                 signature.verify(der, digest, signer, name)
             except VerisealError:
                 continue  # anybody can write a name into a signature
-            text = f"{signer.subject}, which signed the manifest, does not count: {one.why}"
-            yield Finding(ERROR, one.reason, text, one.path)
+            yield one
 
 
 def images(tree: str, target: Side, then: Gathered, named: Digest | None) -> list[Finding]:

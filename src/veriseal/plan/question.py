@@ -1,14 +1,16 @@
 """What a plan is asked, and what it answers."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from veriseal import manifest as statement
 from veriseal.digest import Digest
 from veriseal.plan.changes import Changes
 from veriseal.plan.lost import Lost
+from veriseal.plan.ondisk import NOT_ENABLED
 from veriseal.plan.steps import Step
 from veriseal.trust import finding
-from veriseal.trust.finding import Finding
+from veriseal.trust.finding import WARNING, Finding
 from veriseal.trust.model import TrustSet
 
 
@@ -27,7 +29,7 @@ class Question(NamedTuple):
         image: the composefs image that the boot entry names, if it is known.
         statement: a file: the trust statement in place of the one that the settings name.
         drop: releases that would leave the window.
-        revoked: SHA-256 of certificates that would be revoked.
+        revoked: certificates that would be revoked: the SHA-256 of each, and how it was named.
         digests: that would be revoked.
     """
 
@@ -37,7 +39,7 @@ class Question(NamedTuple):
     initrd: tuple[str, ...] = ()
     statement: str | None = None
     drop: tuple[str, ...] = ()
-    revoked: frozenset[str] = frozenset()
+    revoked: Mapping[str, str] = {}
     digests: tuple[Digest, ...] = ()
     without_tree: bool = False
     final: bool = False
@@ -72,3 +74,8 @@ class Plan(NamedTuple):
     def refused(self) -> bool:
         """Whether the next boot, or a file that is needed, would be refused."""
         return finding.failed(self.findings)
+
+    @property
+    def to_enable(self) -> bool:
+        """Whether something would be refused that is not, if its files are enabled by then."""
+        return any(one.name == NOT_ENABLED and one.level == WARNING for one in self.findings)

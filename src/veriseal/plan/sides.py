@@ -106,7 +106,7 @@ def then(question: Question, target: Side, found: list[Finding]) -> Gathered | N
 
 
 def _asked(question: Question) -> Asked:
-    return Asked(given=question.statement, revoked=question.revoked)
+    return Asked(given=question.statement, revoked=frozenset(question.revoked))
 
 
 def without_clock(question: Question, target: Side) -> Gathered | None:
