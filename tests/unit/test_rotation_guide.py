@@ -58,6 +58,32 @@ def test_what_is_delivered_is_enabled_and_planned_before_the_reboot() -> None:
         assert not staged or planned, section.title
 
 
+def test_a_plan_before_a_reboot_is_of_a_tree_that_is_enabled() -> None:
+    """Without --final a tree that nobody has enabled ends with exit status 0."""
+    plans = 0
+    for step in STEPS:
+        for words in _calls(step.text):
+            if words[:2] != ["trust", "plan"]:
+                continue
+            plans += 1
+            assert step.what == MACHINE
+            if words[words.index("--tree") + 1] == "/":
+                continue
+            assert "--final" in words, f"line {step.line}"
+            before = step.text.partition("veriseal trust plan")[0]
+            assert "veriseal enable --release" in before, f"line {step.line}"
+    assert plans > 14
+
+
+def test_what_a_lost_root_leaves_behind_is_what_lint_accepts() -> None:
+    """A certificate that no anchor vouches for any more is taken out."""
+    (section,) = [one for one in SECTIONS if one.title.startswith("8.")]
+    last = [step for step in section.steps if step.what == BUILD][-1]
+    printed = section.steps[section.steps.index(last) + 1]
+    assert "veriseal trust lint" in last.text.partition("veriseal build")[0]
+    assert (printed.what, printed.text.splitlines()[-1]) == (PRINTED, "0 errors, 0 warnings")
+
+
 def test_every_call_is_one_that_the_command_line_takes() -> None:
     calls = [call for step in STEPS for call in _calls(step.text)]
     assert len(calls) > 60
