@@ -165,9 +165,13 @@ def test_the_last_line_does_not_hide_that_nothing_is_enabled(world: World) -> No
     verdict = out.decode().splitlines()[-2]
     assert (status, verdict) == (
         0,
-        "nothing would be refused once the files are enabled: veriseal enable; then run this again "
-        "with --final",
+        "nothing would be refused once the files are enabled, with veriseal enable; then run "
+        "this again with --final",
     )
+    # A key that is to be announced first cannot be used today.
+    out = world.cli(*arguments, "--to", str(staged(world).top))[1]
+    verdict = out.decode().splitlines()[-2]
+    assert verdict.startswith("nothing would be refused once the files are enabled, in the order ")
     status, out, _err = world.cli(*arguments, "--without-tree")
     assert (status, out.decode().splitlines()[-1]) == (0, "nothing would be refused")
 

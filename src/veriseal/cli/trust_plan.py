@@ -203,9 +203,10 @@ def _verdict(plan: Plan) -> str:
     if plan.refused:
         return "the next boot, or something needed, would be refused: see the errors above"
     if plan.to_enable:
+        how = "in the order of these steps" if plan.steps else "with veriseal enable"
         return (
-            "nothing would be refused once the files are enabled: veriseal enable; then run this "
-            "again with --final"
+            f"nothing would be refused once the files are enabled, {how}; then run this again with "
+            "--final"
         )
     return "nothing would be refused"
 
