@@ -300,6 +300,21 @@ def test_a_manifest_from_after_its_signers_last_day(system: System) -> None:
     assert system.install().manifest == 7
 
 
+def test_a_manifest_from_after_its_anchors_last_day(system: System, certify: Certify) -> None:
+    key = system.anchor.key
+    pem = certify(key, subject="Acme", year=2020, **ROOT)
+    system.put(f"usr/share/voa/debian:13/{IMAGE}/release.pem", system.own.pem)
+    anchor = system.put(f"usr/share/voa/debian/{ANCHOR}/acme.pem", pem)
+    directory = "usr/lib/veriseal/manifest"
+    image = Digest(SHA256, bytes(32))
+    data = manifest_bytes(Manifest("debian:13", 7, 1_956_528_000, image=image))  # 2032
+    system.put(f"{directory}/manifest.json", data)
+    system.put(f"{directory}/manifest.json.1.sig", system.own.sign(data))
+    error = system.refused("manifest-not-signed", dates="enforce")
+    assert f"its anchor CN=Acme ({anchor}) expired on 20" in str(error.found)
+    assert system.install().manifest == 7
+
+
 # The trust statement
 
 

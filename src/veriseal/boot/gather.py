@@ -216,11 +216,18 @@ def manifest_trust(
 ) -> source.Trust:
     """Whose manifests count, and how old they may be."""
     trust = gathered.trust
+    anchors = {one.certificate.fingerprint: one.anchor for one in trust.releases}
 
     def judge(certificate: Certificate, created: int) -> str | None:
         if settings.dates != "enforce":
             return None
-        return dates.judge(certificate, max(gathered.at, created))
+        at = max(gathered.at, created)
+        why = dates.judge(certificate, at)
+        anchor = anchors.get(certificate.fingerprint)
+        if why is not None or anchor is None:
+            return why
+        why = dates.judge(anchor, at)
+        return None if why is None else f"its anchor {anchor.subject} ({anchor.path}) {why}"
 
     return source.Trust(
         [(one.os, one.certificate) for one in trust.releases],
