@@ -401,6 +401,35 @@ def test_a_signer_for_build(run: Any, cli: Cli, tree: Path, tmp_path: Path) -> N
     assert contents(tmp_path / "c") == {}
 
 
+def test_the_command_that_the_help_has_for_a_further_signer(
+    run: Any,
+    cli: Cli,
+    signer: list[str],
+    tree: Path,
+    tmp_path: Path,
+    ec_key: Any,
+    certify: Any,
+    key_pem: Any,
+) -> None:
+    """Followed as it stands there, it makes a signature that counts."""
+    assert run()[0] == 0
+    (tmp_path / "key").write_bytes(key_pem(ec_key))
+    (tmp_path / "cert").write_bytes(certify(ec_key, subject="Another"))
+    status, out, _ = cli("build", "--help")
+    assert status == 0
+    found = [line.split() for line in out.decode().splitlines() if "veriseal sign " in line]
+    assert len(found) == 1
+    places = {"KEY": tmp_path / "key", "CERT": tmp_path / "cert", "DIR": tmp_path / "out"}
+    words = ["/".join(str(places.get(part, part)) for part in one.split("/")) for one in found[0]]
+    assert words[0] == "veriseal"
+    status, _, err = cli(*words[1:])
+    assert (status, err) == (0, "")
+    certs = [signer[1], f"--cert={tmp_path / 'cert'}", "--signatures-needed=2", "--os=fedora:43"]
+    words = [str(tree), f"--manifest={tmp_path / 'out'}", "--without-verity", *certs]
+    status, out, err = cli("verify", *words)
+    assert (status, out) == (0, b""), err
+
+
 class TestMutable:
     def paths(self, run: Any, tmp_path: Path, config: str, **more: Any) -> set[bytes]:
         status, _, err = run(configure(tmp_path, config), **more)

@@ -42,7 +42,7 @@ With --image, DIR gets HEX/manifest.json and its signature, HEX being the digest
 can hold those of several images: it is what boot.images names.
 
 Where several signatures of the manifest are needed, each further signer runs
-  veriseal sign --key KEY --cert CERT --out DIR/manifest.json.NAME.sig DIR/manifest.json
+  veriseal sign --manifest --key KEY --cert CERT DIR/manifest.json
 or this command with the same --created, --keep DIR, and the first signer's certificate as
 --keep-cert. A manifest that is not the same byte for byte replaces the old one, whose signatures
 are removed.
@@ -74,6 +74,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parameters.add(parser)
     parser.add_argument("--json", action="store_true", help="a JSON report on stdout")
     parser.epilog = _EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.set_defaults(run=run)
 
 
