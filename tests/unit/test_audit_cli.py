@@ -374,6 +374,90 @@ def test_the_page_without_jinja2(
     assert cli("audit", str(made.tree), f"--signatures={made.out}")[0] == 0
 
 
+@pytest.mark.parametrize("without", ["refuse", "built-in"])
+def test_a_statement_that_nobody_has_looked_at(
+    made: Made, tmp_path: Path, keys: dict[str, Key], cli: Cli, without: str
+) -> None:
+    """Nothing is lost as far as one can see, and every report says how far that is."""
+    staged = make_root(tmp_path / "staged", "42")
+    install(staged, "acme:42", keys["acme:42"].cert)
+    lines = ['statement = "/trust.json"', 'statement_device = "/dev/disk/by-label/none"']
+    lines.append(f'without_statement = "{without}"\n')
+    with open(staged / "etc/veriseal/veriseal.toml", "a") as file:
+        file.write("\n".join(lines))
+    path = tmp_path / "audit.html"
+    words = (str(made.tree), f"--signatures={made.out}", f"--to={staged}")
+    status, out, err = cli("audit", *words, f"--html={path}")
+    assert (status, err) == (0, "")
+    text = out.decode().splitlines()
+    device = "/dev/disk/by-label/none is not mounted here"
+    assert [one for one in text if one.startswith(f"warning: {staged}: {device}")]
+    assert f"{len(NEEDED)} needed: 0 lost under {staged}" in text[-2]
+    says = f"What is ok under {staged} is so only if its trust statement allows it"
+    assert text[-1].startswith(says)
+    status, body = report(cli, *words)
+    assert (status, body["conditions"]) == (0, [text[-1]])
+    assert [one["statement_not_seen"] for one in body["trust"]] == [False, True]
+    assert device in body["trust"][1]["warnings"][0]
+    page = path.read_text()
+    assert says in page
+    assert device in page
+    # What the last line says to do asks about that system and that tree.
+    command = text[-1].split("veriseal ")[-1].replace("FILE", str(tmp_path / "none.json"))
+    assert str(tmp_path / "none.json: ") in cli(*command.split())[1].decode()
+
+
+def test_all_seen_there_is_no_condition(made: Made, tmp_path: Path, cli: Cli) -> None:
+    path = tmp_path / "audit.html"
+    words = (str(made.tree), f"--signatures={made.out}", f"--html={path}")
+    status, out, _ = cli("audit", *words)
+    assert status == 0
+    assert "0 lost" in out.decode().splitlines()[-1]
+    assert b"warning" not in out
+    assert "only if" not in path.read_text()
+    assert report(cli, made.tree)[1]["conditions"] == []
+
+
+def test_the_text_has_the_warnings_of_the_others(
+    made: Made, keys: dict[str, Key], cli: Cli
+) -> None:
+    with open(made.tree / "etc/veriseal/veriseal.toml", "a") as file:
+        file.write('statement = "/none.json"\nwithout_statement = "built-in"\n')
+    status, out, _ = cli("audit", str(made.tree), f"--signatures={made.out}")
+    lines = out.decode().splitlines()
+    (warning,) = json.loads(cli("audit", str(made.tree), "--json")[1])["trust"][0]["warnings"]
+    assert "none.json: the trust statement cannot be read" in warning
+    assert f"warning: {made.tree}: {warning}" in lines
+    assert not [one for one in lines if "only if" in one]
+
+
+def test_the_page_is_not_put_into_the_tree(made: Made, tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "link").symlink_to(made.tree / "usr")
+    for place in (made.tree / "page.html", made.tree / "usr/x/page.html", tmp_path / "link/p.html"):
+        status, out, err = cli("audit", str(made.tree), f"--html={place}")
+        assert (status, out) == (2, b"")
+        assert "Name a file outside of it" in err
+        assert not place.exists()
+    # The running system: where nothing may be added.
+    status, out, err = cli("audit", "/", "--html=/usr/lib/none/page.html")
+    assert (status, out) == (2, b"")
+    assert "Name a file outside of it" in err
+    beside = tmp_path / "tree.html"
+    assert cli("audit", str(made.tree), f"--signatures={made.out}", f"--html={beside}")[0] == 0
+    assert beside.exists()
+
+
+def test_wrong_settings_are_to_be_corrected(
+    made: Made, tmp_path: Path, keys: dict[str, Key], cli: Cli
+) -> None:
+    broken = make_root(tmp_path / "broken", "42")
+    (broken / "etc/veriseal/veriseal.toml").write_text("[trust]\nanchors = 1\n")
+    _, body = report(cli, made.tree, "--trust", broken)
+    (problem,) = (one for one in body["problems"] if one["reason"] == "bad-configuration")
+    assert "orrect" in problem["remedy"]
+    assert "can be read" not in problem["remedy"]
+
+
 def test_wrong_usage(made: Made, tmp_path: Path, cli: Cli) -> None:
     assert cli("audit")[0] == 2
     assert cli("audit", str(made.tree), "--nonsense")[0] == 2

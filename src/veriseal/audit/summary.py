@@ -1,6 +1,7 @@
 """What an audit comes to: findings first, then how many files, by release and directory. Pure."""
 
 import os
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ class Side(NamedTuple):
         judge: by it.
         errors: why it cannot be loaded, or does not take the tree's manifest.
         warnings: what is odd about it.
+        unseen: whether a boot goes by a trust statement that nobody has looked at.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Side(NamedTuple):
     judge: Judge
     errors: Sequence[VerisealError] = ()
     warnings: Sequence[str] = ()
+    unseen: bool = False
 
 
 class Finding(NamedTuple):
@@ -125,6 +128,11 @@ class Summary(NamedTuple):
         """Whether the system would lose, or lacks, what it needs."""
         return bool(self.problems or self.lost)
 
+    @property
+    def conditions(self) -> list[str]:
+        """What must be true for the fates to be, a sentence each."""
+        return [_condition(self.tree, one.name) for one in self.sides if one.unseen]
+
     def as_json(self) -> dict[str, object]:
         """For ``--json``. A path's undecodable bytes are lone surrogates."""
         return {
@@ -135,6 +143,7 @@ class Summary(NamedTuple):
             "trust": [_side(one) for one in self.sides],
             "problems": [one.as_json() for one in self.problems],
             "notes": list(self.notes),
+            "conditions": self.conditions,
             "total": self.total._asdict(),
             "releases": [one._asdict() for one in self.releases],
             "directories": [one._asdict() for one in self.directories],
@@ -239,6 +248,14 @@ def _row(name: str, group: Sequence[_Judged]) -> Row:
     )
 
 
+def _condition(tree: str, name: str) -> str:
+    about = f"--root {shlex.quote(name)} --tree {shlex.quote(tree)}"
+    return (
+        f"What is ok under {name} is so only if its trust statement allows it: nobody has looked "
+        f"at that. With a copy of it: veriseal trust plan {about} --statement FILE"
+    )
+
+
 def _side(side: Side) -> dict[str, object]:
     trust = side.trust
     return {
@@ -258,6 +275,7 @@ def _side(side: Side) -> dict[str, object]:
         "revoked": [str(one) for one in trust.revoked],
         "errors": [one.as_json() for one in side.errors],
         "warnings": list(side.warnings),
+        "statement_not_seen": side.unseen,
     }
 
 

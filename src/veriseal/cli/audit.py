@@ -6,22 +6,23 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
-from veriseal import certificate, manifest, pem, resolve, voa
+from veriseal import certificate, manifest, pem, policy, resolve, voa
 from veriseal.audit import expected as expecting
 from veriseal.audit import files as audited
-from veriseal.audit import summary
+from veriseal.audit import summary, text
 from veriseal.audit.expected import Expected
 from veriseal.audit.fate import Judge
 from veriseal.audit.files import Known
-from veriseal.audit.summary import Row, Summary
+from veriseal.audit.summary import Summary
 from veriseal.boot import gather
 from veriseal.boot.gather import Gathered
 from veriseal.build import files
 from veriseal.cli.progress import Progress
-from veriseal.errors import VerisealError, path_of, printable
+from veriseal.errors import UsageError, VerisealError, path_of
+from veriseal.pattern import Patterns
 from veriseal.plan import ring
 from veriseal.plan import side as roots
 from veriseal.policy import Policy
@@ -37,6 +38,9 @@ that under the other certificates, which decides the exit status.
 
 Where the kernel refuses a file, the manifest says whose signature it is to have. Without verity
 files are read, and their signatures are looked for in what --signatures names.
+
+Where nobody can look at the trust statement, as its device is not mounted, what is said here holds
+only if that statement allows it: the last line says so, the exit status does not.
 
 exit status: 0 nothing needed is lost; 1 something is, or a trust set cannot be loaded; 2 wrong
 usage
@@ -81,7 +85,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=run)
 
 
-_OTHER_ROOT = "Name a root that can be read, such as an unpacked initrd, with --trust or --to"
+_OTHER_ROOT = "Correct it, or name another root, such as an unpacked initrd, with --trust or --to"
 
 
 class _Loaded(NamedTuple):
@@ -104,7 +108,10 @@ class _Loaded(NamedTuple):
 def run(options: argparse.Namespace) -> int:
     """Print what would be lost, and the summary. Returns 1 if anything needed is."""
     # First of all: nothing is read for minutes before a mistake in these shows.
-    render = None if options.html is None else _renderer()
+    render = None
+    if options.html is not None:
+        _check_place(options.tree, options.html)
+        render = _renderer()
     given = [
         Known(certificate.load(files.read(path, pem.MAX_FILE_SIZE), path), None)
         for path in options.cert
@@ -127,9 +134,11 @@ def run(options: argparse.Namespace) -> int:
     enrolled = ring.enrolled() or frozenset()
     for one in loaded:
         warnings = [] if one.gathered is None else one.gathered.warnings()
+        unseen = _unseen(one)
         errors = [] if one.error is None else [one.error]
         if one.gathered is not None and one.gathered.not_used is not None:
-            warnings.append(one.gathered.not_used)
+            counts = "" if unseen else "the trust statement does not count: "
+            warnings.append(counts + one.gathered.not_used)
         if directory is not None and expected is not None:
             refused = _manifest_refused(directory, shown, expected, one)
             if refused is not None and one is loaded[-1]:
@@ -139,7 +148,7 @@ def run(options: argparse.Namespace) -> int:
             errors += [] if refused is None else [refused]
         sides.append(summary.Side(
             one.name, one.trust, _judge(one, expected, signatures is not None, enrolled), errors,
-            warnings,
+            warnings, unseen,
         ))  # fmt: skip
     revoked = bool(expected and expected.manifest.revoked) or any(
         one.trust.revoked for one in loaded
@@ -158,7 +167,7 @@ def run(options: argparse.Namespace) -> int:
         json.dump(result.as_json(), sys.stdout, indent=2)
         print()
     else:
-        for line in _text(result, options.list):
+        for line in text.lines(result, options.list):
             print(line)
     return 1 if result.failed else 0
 
@@ -173,6 +182,22 @@ def _renderer() -> Callable[[Summary, str], bytes]:
             remedy="Install python3-jinja2",
         ) from None
     return page.render
+
+
+def _check_place(tree: str, page: str) -> None:
+    top = os.path.realpath(tree)
+    # A link at that place is replaced, not followed.
+    place = os.path.join(os.path.realpath(os.path.dirname(page)), os.path.basename(page))
+    if top == "/":
+        # Every place is in it; most may have one more file.
+        inside = Patterns(policy.EXCLUSIVE).cover(os.fsencode(place))
+    else:
+        inside = os.path.commonpath([top, place]) == top
+    if inside:
+        raise UsageError(
+            f"--html: {page} is in {tree}, where it would be a file that nobody has listed",
+            remedy="Name a file outside of it",
+        )
 
 
 def _roots(options: argparse.Namespace) -> list[str]:
@@ -225,6 +250,14 @@ def _known(loaded: Iterable[_Loaded]) -> Iterator[Known]:
                 yield Known(other.certificate, other.os)
 
 
+def _unseen(one: _Loaded) -> bool:
+    """Whether a boot with ``one`` goes by a trust statement that nobody can look at here."""
+    device = one.settings.statement_device
+    if one.root is None or one.gathered is None or one.gathered.not_used is None or not device:
+        return False
+    return not one.root.here or gather.mounted_at(device) is None
+
+
 def _signatures(path: str | None) -> int | None:
     if path is None:
         return None
@@ -275,54 +308,3 @@ def _about(expected: Expected | None) -> str | None:
     if expected is None:
         return None
     return f"{expected.manifest.os} version {expected.manifest.version}"
-
-
-def _text(result: Summary, all_files: bool) -> Iterator[str]:
-    for problem in result.problems:
-        yield f"{problem.reason}: {problem}"
-    yield from map(str, result.findings)
-    remedies = dict.fromkeys((one.worst.kind, one.worst.remedy) for one in result.findings)
-    yield from (printable(f"what to do about {kind}: {remedy}") for kind, remedy in remedies)
-    for note in result.notes:
-        yield printable(note)
-    if all_files:
-        yield ""
-        for state, (today, then) in zip(result.examined.files, result.fates, strict=True):
-            fates = today.kind if today.kind == then.kind else f"{today.kind} -> {then.kind}"
-            about = [
-                fates,
-                {True: "verity", False: "no verity", None: "verity unknown"}[state.verity],
-                "signer: " + summary.release(state),
-                *(["needed"] if state.needed else ["listed"] if state.listed else []),
-            ]
-            yield printable(f"{os.fsdecode(state.path)}: {', '.join(about)}")
-    compared = len(result.sides) > 1
-    for title, rows in (("signed by", result.releases), ("directory", result.directories)):
-        yield ""
-        yield from _table(title, [*rows, result.total], compared)
-    yield ""
-    yield (
-        f"not examined: {result.examined.others} links, devices and so on; "
-        f"{result.examined.unread} files without verity, whose contents nobody has read"
-    )
-    for skipped in result.examined.skipped:
-        yield printable(f"not examined: {os.fsdecode(skipped.path)}: {skipped.why}")
-    yield (
-        f"{result.total.files} files, {result.total.needed} needed: "
-        f"{len(result.lost)} lost{' under ' + printable(result.sides[-1].name) if compared else ''}"
-    )
-
-
-def _table(title: str, rows: Sequence[Row], compared: bool) -> Iterator[str]:
-    heads = ["files", "verity", "signed", "listed", "needed"]
-    heads += ["ok today", "ok then", "lost"] if compared else ["ok", "lost"]
-    cells: list[tuple[str, list[str]]] = []
-    for row in rows:
-        kept = row.kept[0 if compared else 1 :]
-        numbers = (row.files, row.verity, row.signed, row.listed, row.needed, *kept, row.lost)
-        cells.append((printable(row.name), [str(one) for one in numbers]))
-    width = max(len(name) for name, _ in [(title, heads), *cells])
-    for name, shown_cells in [(title, heads), *cells]:
-        both = zip(heads, shown_cells, strict=True)
-        shown = (f"{one:>{max(len(head), 6)}}" for head, one in both)
-        yield f"{name:<{width}}  {'  '.join(shown)}"
