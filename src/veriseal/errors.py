@@ -67,6 +67,18 @@ class VerisealError(Exception):
         # As a whole: names of files, mounts and signers are in some problems and remedies too.
         return _without_middle(printable(text))
 
+    def without_remedy(self) -> str:
+        """As a sentence, for the message of another error, which has a remedy of its own."""
+        return str(
+            VerisealError(
+                self.reason,
+                self.problem,
+                path=self.path,
+                expected=self.expected,
+                found=self.found,
+            )
+        )
+
     def as_json(self) -> dict[str, str]:
         """The attributes that are set, for reports and ``--json``."""
         names = ("reason", "problem", "path", "expected", "found", "remedy")

@@ -28,6 +28,15 @@ MAX_TREE_LIST_SIZE = 1 << 28
 """Bytes, both."""
 MAX_SIGNATURES = 64
 
+_INSTALL = (
+    "Install the manifest of this release with its signatures, or boot an initrd that has the "
+    "certificate of its signer"
+)
+_CHANGED = (
+    "If the manifest or a signature was changed, install both again from their source. To add a "
+    "signature: veriseal sign --manifest"
+)
+
 PARAMETERS = Parameters()
 """How the files beside the manifest are digested: SHA-256, 4096 bytes, no salt."""
 
@@ -146,8 +155,10 @@ def _tree_values(fields: Fields, path: str) -> dict[str, Any]:
         )
         for name in ("exclusive", "mutable", "signed"):
             values[name] = pattern.Patterns(fields.texts(name)).texts
-    except (ValueError, VerisealError) as error:
+    except ValueError as error:
         raise _bad(path, str(error)) from None
+    except VerisealError as error:
+        raise _bad(path, error.problem, error.expected, error.found) from None
     verity.end()
     return values
 
@@ -193,12 +204,14 @@ def check_signatures(
     whole = digest(data)
     counted: dict[str, Signature] = {}
     ignored: list[str] = []
+    damaged = False
     for name, der in signatures.items():
         try:
             signer = _signer(der, whole, certificates, name)
             counted[signer.fingerprint] = Signature(signer, der)
         except VerisealError as error:
-            ignored.append(str(error))
+            ignored.append(error.without_remedy())
+            damaged = damaged or error.reason != "not-enrolled"
     if len(counted) < needed:
         subjects = [one.signer.subject for one in counted.values()]
         raise VerisealError(
@@ -207,8 +220,7 @@ def check_signatures(
             path=path,
             expected=f"{needed} of: " + ", ".join(some([one.subject for one in certificates])),
             found="; ".join(some([*subjects, *ignored])) or "no signature",
-            remedy="Install the manifest of this release with its signatures, "
-            "or boot an initrd that has the certificate of its signer",
+            remedy=_CHANGED if damaged else _INSTALL,
         )
     return list(counted.values()), ignored
 
@@ -219,11 +231,7 @@ def _signer(
     info = signature.inspect(der, name)
     for certificate in certificates:
         if info.names(certificate):
-            try:
-                signature.check(info, whole, certificate, name)
-            except VerisealError as error:
-                error.remedy = "Sign it as a manifest: veriseal sign --manifest"
-                raise
+            signature.check(info, whole, certificate, name)
             return certificate
     raise VerisealError(
         "not-enrolled", "signed by a certificate that does not count", path=name, found=info.signer

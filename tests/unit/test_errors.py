@@ -19,6 +19,11 @@ def test_one_sentence_names_path_problem_both_sides_and_remedy() -> None:
     assert error.sentence() == "is not it (expected x, found 7). Do that"
 
 
+def test_inside_of_another_error_it_gives_no_advice() -> None:
+    error = VerisealError("x", "is not it", path="/a", expected="x", found=7, remedy="Do that")
+    assert error.without_remedy() == "/a: is not it (expected x, found 7)"
+
+
 def test_what_is_not_known_is_left_out() -> None:
     assert str(VerisealError("plain", "it failed")) == "it failed"
     assert str(VerisealError("plain", "it failed", found=0)) == "it failed (found 0)"

@@ -96,6 +96,7 @@ def test_every_signature_has_its_reason(case: Case, certify: Certify) -> None:
         "manifest.json.b.sig by issuer Common Name: ",
         "manifest.json.a.sig: not a built-in signature",
     )
+    assert "Sign" not in found
     places = [found.index(text) for text in says]
     assert places == sorted(places)
 

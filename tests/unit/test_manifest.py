@@ -118,6 +118,7 @@ def test_what_is_not_understood_is_refused(name: str) -> None:
     assert caught.value.reason == "bad-manifest"
     assert caught.value.path == "m"
     assert len(str(caught.value)) < 2000
+    assert str(caught.value).count("Make it again") == 1
 
 
 @given(st.binary())
@@ -202,11 +203,17 @@ def test_a_damaged_signature(signers: list[Signer], damage: Callable[[bytes], by
     with pytest.raises(VerisealError) as caught:
         count({"a": damage(sign(signers[0]))}, signers, 1)
     assert caught.value.reason == "manifest-not-signed"
+    # Whoever damaged it is not to be helped to a good signature of that.
+    assert "Sign" not in str(caught.value.found)
+    assert "was changed, install both again" in str(caught.value.remedy)
 
 
 def test_a_signature_of_another_file(signers: list[Signer]) -> None:
     with pytest.raises(VerisealError):
         count({"a": sign(signers[0], DATA + b"\n")}, signers, 1)
+    with pytest.raises(VerisealError) as caught:
+        count({"a": sign(signers[2])}, signers[:2], 1)
+    assert "certificate of its signer" in str(caught.value.remedy)
 
 
 @pytest.fixture

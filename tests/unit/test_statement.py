@@ -344,7 +344,11 @@ def test_a_damaged_signature(
     data = statement.serialize(made)
     der = root.sign(data)
     place.put(data, damage(der))
-    assert "trust.json.0.sig" in str(place.refused("statement-not-signed").found)
+    error = place.refused("statement-not-signed")
+    assert "trust.json.0.sig" in str(error.found)
+    # No nested advice, such as to sign what was damaged as if it were a file.
+    assert "veriseal sign" not in str(error)
+    assert "was changed, install both again" in str(error.remedy)
     # Beside a good one it counts for nothing.
     place.put(data, damage(der), der)
     assert place.load().version == 7
@@ -355,7 +359,9 @@ def test_a_signature_of_something_else(place: Place, made: Statement, root: Sign
     der = root.sign(data)
     for other in (data[:-1], data + b"\n", data.replace(b'"version": 7', b'"version": 9')):
         place.put(other, der)
-        place.refused("statement-not-signed")
+        error = place.refused("statement-not-signed")
+        assert "veriseal sign" not in str(error)
+        assert "was changed, install both again" in str(error.remedy)
 
 
 def test_many_signatures(place: Place, made: Statement, root: Signer, certify: Certify) -> None:

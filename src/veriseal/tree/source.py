@@ -204,7 +204,7 @@ def _explained(
         try:
             info = signature.inspect(der, name)
         except VerisealError as bad:
-            unreadable.append(str(bad))
+            unreadable.append(bad.without_remedy())
             continue
         named: list[Certificate] = []
         good: list[Certificate] = []

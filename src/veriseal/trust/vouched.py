@@ -14,6 +14,10 @@ from veriseal.trust.model import Anchor
 REMEDY = (
     "Install the vendor's statement with its signature. It is made with: veriseal trust statement"
 )
+_CHANGED = (
+    "If the statement or a signature was changed, install both again from their source. They are "
+    "made with: veriseal trust statement"
+)
 
 
 def digest(data: bytes) -> Digest:
@@ -39,6 +43,7 @@ def signers(
         for anchor in anchors
         if anchor not in able
     ]
+    damaged = False
     for name, der in signatures.items():
         if isinstance(der, OSError):
             mistakes.append(f"{name}: {der.strerror}")
@@ -46,7 +51,8 @@ def signers(
         try:
             counted += _signers(der, whole, able, name)
         except VerisealError as error:
-            mistakes.append(str(error))
+            mistakes.append(error.without_remedy())
+            damaged = damaged or error.reason != "not-enrolled"
     if not counted:
         raise VerisealError(
             "statement-not-signed",
@@ -56,7 +62,7 @@ def signers(
             or "an anchor in the initrd: VOA purpose trust-anchor-image",
             found="; ".join(some(mistakes))
             or f"no signature beside it: {path}.NAME{beside.SUFFIX}",
-            remedy=REMEDY,
+            remedy=_CHANGED if damaged else REMEDY,
         )
     return counted
 
