@@ -460,7 +460,11 @@ def test_wrong_settings_are_to_be_corrected(
 
 def test_wrong_usage(made: Made, tmp_path: Path, cli: Cli) -> None:
     assert cli("audit")[0] == 2
-    assert cli("audit", str(made.tree), "--nonsense")[0] == 2
+    for more in ("--nonsense", str(made.tree)):
+        status, out, err = cli("audit", str(made.tree), more)
+        assert (status, out) == (2, b"")
+        assert err.startswith("usage: veriseal audit ")
+        assert f"unrecognized arguments: {more}" in err
     for words in ([str(tmp_path / "nowhere")], [str(made.tree), "--signatures=/nowhere"]):
         status, out, err = cli("audit", *words)
         assert (status, out) == (1, b"")

@@ -340,6 +340,7 @@ def test_a_time_of_creation_that_the_certificate_does_not_cover(
     if says is None:
         assert "valid" not in err
     else:
+        assert f"veriseal: warning: {tmp_path}" in err
         assert says in err
         assert date in err
         assert "whose clock is not set refuses it" in err
@@ -428,6 +429,28 @@ def test_the_command_that_the_help_has_for_a_further_signer(
     words = [str(tree), f"--manifest={tmp_path / 'out'}", "--without-verity", *certs]
     status, out, err = cli("verify", *words)
     assert (status, out) == (0, b""), err
+
+
+def test_verify_says_how_to_check_a_tree_of_another_system(
+    run: Any,
+    cli: Cli,
+    signer: list[str],
+    tree: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert run()[0] == 0
+    # That of this machine could be the tree's.
+    monkeypatch.setattr("veriseal.osrelease.read", lambda: {"ID": "none", "VERSION_ID": "1"})
+    words = [str(tree), f"--manifest={tmp_path / 'out'}", "--without-verity"]
+    status, _, err = cli("verify", *words)
+    assert status == 1
+    assert err.endswith("For a tree of another system: --cert FILE --os NAME\n")
+    for more in ([], ["--os=fedora:99"]):
+        status, _, err = cli("verify", *words, signer[1], *more)
+        assert status == 1
+        assert err.endswith("found fedora:43). Say with --os of which release the tree is to be\n")
+    assert cli("verify", *words, signer[1], "--os=fedora:43")[0] == 0
 
 
 class TestMutable:

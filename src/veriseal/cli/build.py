@@ -19,6 +19,7 @@ from veriseal.build.sign import SIGNATURES
 from veriseal.build.signer import Signer
 from veriseal.cli import keep, numbers, parameters, signer
 from veriseal.cli.progress import Progress
+from veriseal.cli.warning import warn
 from veriseal.closure import Closures
 from veriseal.digest import Digest
 from veriseal.errors import UsageError, VerisealError, printable
@@ -211,7 +212,7 @@ class _Run:
         self._counts["programs"] = len(built.closures)
         for error in built.foreign:
             self._foreign.append(error.as_json())
-            _complain(f"veriseal: left out, for nothing of its architecture can start: {error}")
+            warn(f"left out, for nothing of its architecture can start: {error}")
         for error in built.errors:
             self._failed(error, _complain)
         return built.closures

@@ -65,12 +65,16 @@ def _run(arguments: list[str]) -> int:
     parser.add_argument("--version", action="version", version=f"veriseal {__version__}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     chosen = next((word for word in arguments if word in VERBS), None)
+    parsers = {}
     for verb, help_line in VERBS.items():
-        subparser = verbs.add_parser(verb, help=help_line, description=help_line)
+        parsers[verb] = verbs.add_parser(verb, help=help_line, description=help_line)
         if verb == chosen and verb != "exec":
             module = importlib.import_module(f"veriseal.cli.{verb}")
-            module.configure(subparser)
-    options = parser.parse_args(arguments)
+            module.configure(parsers[verb])
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        # By the verb's own parser: it is its usage that helps.
+        parsers[options.verb].error(f"unrecognized arguments: {' '.join(unknown)}")
     run = getattr(options, "run", None)
     if run is None:
         raise UsageError(f"{options.verb}: nothing to do", remedy="See veriseal --help")

@@ -2,7 +2,6 @@
 
 import argparse
 import shlex
-import sys
 from collections.abc import Callable, Iterable
 
 from veriseal import certificate, pem
@@ -10,7 +9,8 @@ from veriseal.build import files, keys
 from veriseal.build.signer import Command, Key, Signer
 from veriseal.certificate import Certificate
 from veriseal.cli import passphrase
-from veriseal.errors import UsageError, printable
+from veriseal.cli.warning import warn
+from veriseal.errors import UsageError
 from veriseal.trust import dates
 
 EPILOG = """\
@@ -64,9 +64,8 @@ def warn_of_dates(certificates: Iterable[Certificate], created: int) -> None:
     for one in certificates:
         why = dates.judge(one, created)
         if why is not None:
-            text = (
-                f"veriseal: {one.path}: {why}, and what is signed says that it was made on "
+            warn(
+                f"{one.path}: {why}, and what is signed says that it was made on "
                 f'{dates.day(created)}. With trust.dates = "enforce" a machine whose clock is not '
                 "set refuses it"
             )
-            print(printable(text), file=sys.stderr)

@@ -8,10 +8,13 @@ from collections.abc import Sequence
 
 from veriseal import certificate, collisions, manifest, osrelease, pem, policy, voa
 from veriseal.boot import floor, gather
+from veriseal.boot.gather import Gathered
 from veriseal.build import files
 from veriseal.certificate import Certificate
 from veriseal.cli.progress import Progress
-from veriseal.errors import UsageError, printable
+from veriseal.cli.warning import warn
+from veriseal.errors import UsageError, VerisealError
+from veriseal.policy import Policy
 from veriseal.tree import check, findings, source
 
 _EPILOG = """\
@@ -65,7 +68,12 @@ def run(options: argparse.Namespace) -> int:
     else:
         shown = options.manifest
         directory = os.open(shown, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    release = source.load(directory, shown, trust)
+    try:
+        release = source.load(directory, shown, trust)
+    except VerisealError as error:
+        if error.reason == "other-os":
+            error.remedy = "Say with --os of which release the tree is to be"
+        raise
     if options.without_verity:
         release = release._replace(manifest=release.manifest._replace(signed=()))
     with Progress(0, unit="entry") as progress:
@@ -79,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
         for finding in result.findings:
             print(finding)
     for why in release.ignored:
-        print(f"veriseal: counts for nothing: {why}", file=sys.stderr)
+        warn(f"counts for nothing: {why}")
     print(
         f"{about}: {result.entries} entries, {result.measured} measured, {result.hashed} read and "
         f"hashed: {summary}",
@@ -97,9 +105,9 @@ def _trust(options: argparse.Namespace) -> source.Trust:
         raise UsageError("--signatures-needed: at least 1")
     names = [options.os] if options.os is not None else voa.os_identifiers(os_release)
     if not options.cert:
-        gathered = gather.installed(settings, os_release, floor.Floor())
+        gathered = _gathered(settings, os_release)
         if gathered.not_used is not None:
-            print(f"veriseal: {printable(gathered.not_used)}", file=sys.stderr)
+            warn(gathered.not_used)
         trust = gather.manifest_trust(gathered, settings, os_release, options.at_least)
         return trust._replace(needed=needed, os_names=names)
     signers: Sequence[tuple[str | None, Certificate]] = [
@@ -107,6 +115,15 @@ def _trust(options: argparse.Namespace) -> source.Trust:
     ]
     collisions.check(one for _, one in signers)
     return source.Trust(signers, needed, names, options.at_least)
+
+
+def _gathered(settings: Policy, os_release: dict[str, str]) -> Gathered:
+    try:
+        return gather.installed(settings, os_release, floor.Floor())
+    except VerisealError as error:
+        other = "For a tree of another system: --cert FILE --os NAME"
+        error.remedy = other if error.remedy is None else f"{error.remedy}. {other}"
+        raise
 
 
 def _report(release: source.Release, result: check.Result) -> dict[str, object]:
