@@ -672,6 +672,7 @@ def test_a_time_that_the_certificates_do_not_cover(vendor: Callable[..., Any]) -
     _, _, err = vendor()
     warnings = [line for line in err.splitlines() if "not valid before" in line]
     assert len(warnings) == 3
+    assert all(line.startswith("veriseal: warning: ") for line in warnings)
     for line, of in zip(warnings, ("root.pem: ", "1 of debian:13", "1 of debian:14"), strict=True):
         assert of in line
     assert all("made on 1970-01-01" in line for line in warnings)
@@ -685,7 +686,7 @@ def test_the_same_again_and_another(vendor: Callable[..., Any], tmp_path: Path) 
     # A second anchor signs the same; then there is another statement.
     status, _, err = vendor(signer="other")
     assert status == 0
-    assert "needs another anchor" in err
+    assert "veriseal: warning: needs another anchor" in err
     assert len(names(tmp_path)) == 3
     for anchors in (("root",), ("other",), ("root", "other")):
         assert read(tmp_path, *anchors).version == 7
@@ -694,6 +695,53 @@ def test_the_same_again_and_another(vendor: Callable[..., Any], tmp_path: Path) 
     assert err.count("removed ") == 1
     assert names(tmp_path) == sorted(before)
     assert read(tmp_path, "root").releases[0].floor == 6
+
+
+def test_a_lower_version_does_not_replace_a_higher_one(
+    vendor: Callable[..., Any], tmp_path: Path
+) -> None:
+    one = ("--release", "debian:13=13.pem")
+    assert vendor(*one, "--version", "5")[0] == 0
+    before = {name: (tmp_path / name).read_bytes() for name in names(tmp_path)}
+    for signer in ("root", "other"):
+        status, out, err = vendor(*one, "--version", "4", signer=signer)
+        assert (status, out) == (1, b"")
+        assert "higher than version 5" in err
+        assert "Give a higher --version, or another file with --out" in err
+        assert {name: (tmp_path / name).read_bytes() for name in names(tmp_path)} == before
+    # Both remedies do.
+    assert vendor(*one, "--version", "4", "--out", "trust-4.json")[0] == 0
+    status, _, err = vendor(*one, "--version", "6")
+    assert status == 0
+    assert "another statement" not in err.replace("it signed another statement", "")
+
+
+def test_the_same_version_of_something_else_is_warned_of(
+    vendor: Callable[..., Any], tmp_path: Path
+) -> None:
+    def warned(*options: str) -> bool:
+        status, _, err = vendor(*options)
+        assert status == 0
+        text = "veriseal: warning: trust.json: replaces another statement of version 7."
+        return any(line.startswith(text) for line in err.splitlines())
+
+    assert not warned()
+    assert not warned()
+    assert warned("--release", "debian:13=13.pem@6")
+    assert not warned("--release", "debian:13=13.pem@6", "--version", "8")
+
+
+def test_what_is_no_statement_is_replaced(vendor: Callable[..., Any], tmp_path: Path) -> None:
+    for data in (b"", b"{}", b"[" * 100000, b'{"version": 9}', bytes(statement.MAX_SIZE + 1)):
+        (tmp_path / "trust.json").write_bytes(data)
+        status, _, err = vendor()
+        assert status == 0
+        assert "replaces" not in err
+        assert read(tmp_path, "root").version == 7
+    (tmp_path / "trust.json").unlink()
+    (tmp_path / "trust.json").mkdir()
+    status, _, err = vendor()
+    assert (status, err) == (1, "veriseal: trust.json: Is a directory\n")
 
 
 def test_a_signer_elsewhere(vendor: Callable[..., Any], cli: Cli, tmp_path: Path) -> None:
@@ -749,6 +797,10 @@ def test_nothing_is_written_that_a_boot_would_refuse(
         status, out, err = vendor(*options)
         assert (status, out) == (1, b""), options
         assert word in err
+        # Neither to do the same again, nor what a machine would have to do that has it.
+        assert "Make it again" not in err
+        assert "Install" not in err
+        assert "trust.json" not in err
         assert {name: (tmp_path / name).read_bytes() for name in names(tmp_path)} == before
 
 
@@ -774,6 +826,35 @@ def test_nothing_is_written_that_a_boot_would_refuse(
 )
 def test_wrong_usage(options: list[str], vendor: Callable[..., Any], tmp_path: Path) -> None:
     assert vendor(*options)[0] == 2
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--release", "debian 13=13.pem"], "--release: not the name of a release"),
+        (["--os", "deb ian", "--release", "debian:13=13.pem"], "--os: not the name of a release"),
+        (["--release", "debian:13=13.pem@x"], "--release: @FLOOR: not a number"),
+    ],
+)
+def test_wrong_usage_names_the_option(
+    options: list[str], says: str, vendor: Callable[..., Any]
+) -> None:
+    status, _, err = vendor(*options)
+    assert status == 2
+    assert err.startswith(f"veriseal: {says}")
+
+
+def test_a_root_that_may_not_revoke_makes_none(
+    vendor: Callable[..., Any], tmp_path: Path, certify: Certify, key_pem: Callable[[Any], bytes]
+) -> None:
+    key = new_key()
+    (tmp_path / "weak.key").write_bytes(key_pem(key))
+    (tmp_path / "weak.pem").write_bytes(certify(key, **{**ROOT, "usages": ("key_cert_sign",)}))
+    status, _, err = vendor(signer="weak")
+    assert status == 1
+    assert "no keyUsage cRLSign" in err
+    assert err.endswith("veriseal pki root\n")
     assert names(tmp_path) == []
 
 

@@ -5,20 +5,23 @@ import re
 import sys
 
 from veriseal import certificate, chain, pem
-from veriseal.build import files, statement
+from veriseal.build import files, pki, statement
 from veriseal.certificate import Certificate
 from veriseal.cli import fingerprints, numbers, signer
+from veriseal.cli.warning import warn
 from veriseal.digest import Digest
 from veriseal.errors import UsageError, VerisealError, printable
 from veriseal.trust.statement import Statement, StatementRelease
 
 _RELEASE = re.compile(r"(?P<os>[^=]+)=(?P<certificates>.+?)(@(?P<floor>[0-9]+))?", re.DOTALL)
+_EXAMPLE = "For example --release debian:13=13.pem@5"
 
 _EPILOG = f"""\
 The signer is the vendor's root: its certificate, a trust anchor, must be in the initrds that are to
 accept the statement. FILE gets the statement, and beside it lies the signature, FILE.NAME.sig. Both
 are installed where trust.statement says. A version that a machine has once known is the lowest that
-its next initrd accepts: raise it with each change. CERT has no comma in its path.
+its next initrd accepts: raise it with each change. A statement that is in FILE is not replaced by
+one of a lower version. CERT has no comma in its path.
 
 Where the anchors themselves are to change, each one signs: run this command again with the same
 --created and the other --key and --cert. A statement that is not the same byte for byte replaces
@@ -70,6 +73,7 @@ def run(options: argparse.Namespace) -> None:
     """Make, sign, write and read back the statement."""
     version = numbers.number("--version", options.number, 1)
     created = numbers.created(options.created)
+    _check_os("--os", options.os)
     by = signer.of(options, certificate.load_root)
     revoked = [fingerprints.named(text) for text in options.revoke_cert]
     made = Statement(
@@ -82,13 +86,13 @@ def run(options: argparse.Namespace) -> None:
         options.out,
         by.certificate,
     )
-    try:
-        keys = {one.key for one in revoked if one.key is not None}
-        written = statement.write(options.out, made, by, keys)
-    except VerisealError as error:
-        if error.reason == "bad-os":
-            raise UsageError(str(error)) from None
-        raise
+    keys = {one.key for one in revoked if one.key is not None}
+    written = statement.write(options.out, made, by, keys)
+    if written.ambiguous:
+        warn(
+            f"{options.out}: replaces another statement of version {version}. No machine can tell "
+            "which of the two is newer: raise --version if the other was ever installed"
+        )
     for path in written.removed:
         print(f"removed {printable(path)}: it signed another statement", file=sys.stderr)
     for release in written.statement.releases:
@@ -106,7 +110,7 @@ def _warn_of_stranger(release: Certificate, root: Certificate) -> None:
     try:
         chain.check_issued_by(release, root)
     except VerisealError as error:
-        print(f"veriseal: needs another anchor in the initrd: {error}", file=sys.stderr)
+        warn(f"needs another anchor in the initrd: {error}")
 
 
 def _release(text: str) -> StatementRelease:
@@ -114,13 +118,31 @@ def _release(text: str) -> StatementRelease:
     if match is None:
         raise UsageError(
             f"--release: not OS=CERT[,CERT...][@FLOOR]: {text}",
-            remedy="For example --release debian:13=13.pem@5",
+            remedy=_EXAMPLE,
         )
-    paths = match["certificates"].split(",")
-    loaded = [certificate.load(files.read(path, pem.MAX_FILE_SIZE), path) for path in paths]
-    return StatementRelease(
-        match["os"], numbers.number("--release: @FLOOR", match["floor"] or "0", 0), tuple(loaded)
-    )
+    _check_os("--release", match["os"])
+    floor = numbers.number("--release: @FLOOR", match["floor"] or "0", 0)
+    loaded = [_load(path) for path in match["certificates"].split(",")]
+    return StatementRelease(match["os"], floor, tuple(loaded))
+
+
+def _load(path: str) -> Certificate:
+    try:
+        return certificate.load(files.read(path, pem.MAX_FILE_SIZE), path)
+    except FileNotFoundError:
+        if "@" not in path:
+            raise
+        raise UsageError(
+            f"--release: @FLOOR: not a number, and there is no file of this name: {path}",
+            remedy=_EXAMPLE,
+        ) from None
+
+
+def _check_os(option: str, name: str) -> None:
+    try:
+        pki.check_os(name)
+    except VerisealError as error:
+        raise UsageError(f"{option}: {error}") from None
 
 
 def _digest(text: str) -> Digest:
