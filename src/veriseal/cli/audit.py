@@ -196,7 +196,7 @@ def _check_place(tree: str, page: str) -> None:
     if inside:
         raise UsageError(
             f"--html: {page} is in {tree}, where it would be a file that nobody has listed",
-            remedy="Name a file outside of it",
+            remedy="Name a file " + ("in /root or /tmp" if top == "/" else "outside of it"),
         )
 
 
