@@ -1,7 +1,9 @@
 """The settings: one table, read from TOML. An unknown key is an error, never a guess."""
 
+import json
 import tomllib
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from veriseal import pattern, regular
@@ -101,7 +103,21 @@ def load(paths: tuple[str, ...] = PATHS) -> Policy:
 
     Raises VerisealError ``bad-configuration``.
     """
+    settings, sources = _merged(paths)
+    return make(settings, sources)
+
+
+def sources(paths: tuple[str, ...] = PATHS) -> dict[str, str]:
+    """The file of ``paths`` that has the last word, by the name of each setting in a file.
+
+    Raises VerisealError ``bad-configuration``.
+    """
+    return _merged(paths)[1]
+
+
+def _merged(paths: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, str]]:
     settings: dict[str, Any] = {}
+    sources: dict[str, str] = {}
     for path in paths:
         try:
             data = regular.read(path, MAX_SIZE)
@@ -109,8 +125,10 @@ def load(paths: tuple[str, ...] = PATHS) -> Policy:
             continue
         except OSError as error:
             raise _bad(path, f"cannot be read: {error.strerror}") from None
-        merge(settings, parse(data, path))
-    return make(settings)
+        parsed = parse(data, path)
+        merge(settings, parsed)
+        sources |= dict.fromkeys(parsed, path)
+    return settings, sources
 
 
 def parse(data: bytes, path: str) -> dict[str, Any]:
@@ -121,8 +139,11 @@ def parse(data: bytes, path: str) -> dict[str, Any]:
         raise _bad(path, f"not TOML: {error}") from None
     settings: dict[str, Any] = {}
     for section, values in document.items():
-        if section not in _TABLE or not isinstance(values, dict):
-            raise _bad(path, "unknown section", expected=", ".join(_TABLE), found=section)
+        if section not in _TABLE:
+            problem = "unknown section" if isinstance(values, dict) else "a key in no section"
+            raise _bad(path, problem, ", ".join(f"[{one}]" for one in _TABLE), section)
+        if not isinstance(values, dict):
+            raise _bad(path, f"{section} is a section", f"[{section}]", _shown(values))
         if section == _BY_PATH:
             settings["loads"] = _loads(values, path)
         else:
@@ -138,8 +159,11 @@ def merge(settings: dict[str, Any], later: dict[str, Any]) -> None:
         settings["loads"] = loads
 
 
-def make(settings: dict[str, Any]) -> Policy:
-    """The policy of merged `parse` results. Raises VerisealError ``bad-configuration``."""
+def make(settings: dict[str, Any], sources: Mapping[str, str] = MappingProxyType({})) -> Policy:
+    """The policy of merged `parse` results, which come from `sources`.
+
+    Raises VerisealError ``bad-configuration``.
+    """
     settings = dict(settings)
     if "exclusive" in settings:
         settings["exclusive"] = (*EXCLUSIVE, *settings["exclusive"])
@@ -149,6 +173,7 @@ def make(settings: dict[str, Any]) -> Policy:
         raise VerisealError(
             "bad-configuration",
             'boot.keyring = "off" and launch.require = "signature" leave nothing to check',
+            path=sources.get("require"),
             remedy='Say launch.require = "manifest", or boot.keyring = "require"',
         )
     return policy
@@ -165,7 +190,8 @@ def _section(
         try:
             settings[key] = check(value)
         except _WrongValueError as error:
-            raise _bad(path, f"{name}.{key}: wrong value", str(error), _shown(value)) from None
+            found = _shown(value) if error.found is None else error.found
+            raise _bad(path, f"{name}.{key}: wrong value", error.expected, found) from None
     return settings
 
 
@@ -181,7 +207,18 @@ def _loads(programs: dict[str, Any], path: str) -> dict[str, tuple[str, ...]]:
 
 
 class _WrongValueError(Exception):
-    """Its text is what was expected."""
+    """``expected`` as in `VerisealError`; ``found`` is the part that is wrong, None for all."""
+
+    def __init__(self, expected: str, found: str | None = None) -> None:
+        super().__init__(expected)
+        self.expected = expected
+        self.found = found
+
+
+def _part(error: VerisealError) -> _WrongValueError:
+    """Of a list, one that is wrong."""
+    found = None if error.found is None else _shown(error.found)
+    return _WrongValueError(error.expected or error.problem, found)
 
 
 def _one_of(*choices: str) -> Callable[[object], str]:
@@ -214,7 +251,12 @@ def _component(value: object) -> str:
 def _components(value: object) -> tuple[str, ...]:
     if not isinstance(value, list):
         raise _WrongValueError("a list of names without '/'")
-    return tuple(_component(one) for one in value)
+    for one in value:
+        try:
+            _component(one)
+        except _WrongValueError as error:
+            raise _WrongValueError(error.expected, _shown(one)) from None
+    return tuple(value)
 
 
 def _path(value: object) -> str:
@@ -233,7 +275,7 @@ def _patterns(value: object) -> tuple[str, ...]:
     try:
         return pattern.Patterns(value).texts
     except VerisealError as error:
-        raise _WrongValueError(f"{error.expected}, not {error.found}") from None
+        raise _part(error) from None
 
 
 def _digests(value: object) -> tuple[Digest, ...]:
@@ -242,7 +284,7 @@ def _digests(value: object) -> tuple[Digest, ...]:
     try:
         return tuple(Digest.parse(one) for one in value)
     except VerisealError as error:
-        raise _WrongValueError(f"{error.expected}, not {error.found}") from None
+        raise _part(error) from None
 
 
 _TABLE: dict[str, dict[str, Callable[[object], Any]]] = {
@@ -280,8 +322,11 @@ _BY_PATH = "program"
 
 
 def _shown(value: object) -> str:
+    """As in the file, but for dates, for which JSON has no form."""
     try:
-        return repr(value)
+        return json.dumps(value, default=str, ensure_ascii=False)
+    except RecursionError:
+        return "something too deeply nested"
     except ValueError:  # sys.get_int_max_str_digits
         return "a number with too many digits"
 

@@ -77,6 +77,36 @@ def test_a_setting_that_is_not_understood(paths: tuple[str, str], text: str, nam
     assert named in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("trust = 3\n", "trust is a section (expected [trust], found 3)"),
+        ("nothing = 3\n", "a key in no section (expected [trust], [boot], "),
+        ("[Trust]\n", "unknown section (expected [trust], [boot], "),
+        ("[boot]\nmode = true\n", '(expected "enforce" or "report", found true)'),
+        ('[boot]\nmode = "Enforce"\n', 'found "Enforce")'),
+        ("[boot]\nmode = 1979-05-27\n", 'found "1979-05-27")'),
+        ('[build]\nmutable = "/var"\n', 'found "/var")'),
+        ('[build]\nmutable = ["/a", "var"]\n', ' and without a final /, found "var")'),
+        ('[build]\nrevoked = ["x"]\n', '(expected sha256:HEX or sha512:HEX, found "x")'),
+        ('[trust]\nnext = ["a", "b/c"]\n', "(expected a name without '/', found \"b/c\")"),
+        ("[trust]\nnext = [true]\n", "found true)"),
+    ],
+)
+def test_values_are_shown_as_in_the_file(paths: tuple[str, str], text: str, said: str) -> None:
+    Path(paths[1]).write_text(text)
+    with pytest.raises(VerisealError) as caught:
+        policy.load(paths)
+    assert said in str(caught.value)
+
+
+def test_the_file_that_has_the_last_word(paths: tuple[str, str]) -> None:
+    assert policy.sources(paths) == {}
+    Path(paths[0]).write_text('[trust]\nnext = []\n[launch]\nrequire = "both"\n')
+    Path(paths[1]).write_text("[trust]\nnext = []\nprevious = []\n")
+    assert policy.sources(paths) == {"next": paths[1], "previous": paths[1], "require": paths[0]}
+
+
 def test_a_file_that_is_not_text(paths: tuple[str, str]) -> None:
     Path(paths[0]).write_bytes(b"\xff\xfe")
     with pytest.raises(VerisealError) as caught:
@@ -129,7 +159,7 @@ def test_settings_that_leave_nothing_to_check(paths: tuple[str, str]) -> None:
     Path(paths[1]).write_text('[launch]\nrequire = "signature"\n')
     with pytest.raises(VerisealError) as caught:
         policy.load(paths)
-    assert caught.value.reason == "bad-configuration"
+    assert (caught.value.reason, caught.value.path) == ("bad-configuration", paths[1])
 
 
 def test_what_is_empty_by_default_can_be_said(paths: tuple[str, str]) -> None:
