@@ -1,6 +1,7 @@
 """Which operating system this is: os-release(5)."""
 
 import shlex
+from collections.abc import Mapping
 
 from veriseal import regular
 from veriseal.errors import VerisealError
@@ -13,7 +14,15 @@ MAX_SIZE = 1 << 16
 """Bytes."""
 
 
-def read(paths: tuple[str, ...] = PATHS) -> dict[str, str]:
+class OsRelease(dict[str, str]):
+    """Assignments, and the ``path`` of the file that has them."""
+
+    def __init__(self, values: Mapping[str, str], path: str) -> None:
+        super().__init__(values)
+        self.path = path
+
+
+def read(paths: tuple[str, ...] = PATHS) -> OsRelease:
     """The assignments of the first file that exists.
 
     Raises VerisealError ``bad-os-release``.
@@ -26,7 +35,7 @@ def read(paths: tuple[str, ...] = PATHS) -> dict[str, str]:
         except OSError as error:
             problem = f"cannot be read: {error.strerror}"
             raise VerisealError("bad-os-release", problem, path=path) from None
-        return parse(data.decode(errors="replace"), path)
+        return OsRelease(parse(data.decode(errors="replace"), path), path)
     raise VerisealError("bad-os-release", "no such file", path=paths[-1])
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from veriseal import resolve
 from veriseal.errors import VerisealError
+from veriseal.osrelease import OsRelease
 from veriseal.resolve import Link, Place
 
 LOAD_PATHS = ("/etc/voa", "/run/voa", "/usr/local/share/voa", "/usr/share/voa")
@@ -38,6 +39,7 @@ DIRECTORY_MASK = "only files can be masked, not directories"
 """What `Ignored.why` says of the two that nothing can be lost by."""
 
 _OS_FIELDS = ("ID", "VERSION_ID", "VARIANT_ID", "IMAGE_ID", "IMAGE_VERSION")
+_REMEDY = "Say there what the system is, such as ID=debian and VERSION_ID=13"
 _PART = r"[0-9a-z._-]"
 _OS_NAME = re.compile(rf"(?!\.\.?\Z){_PART}+(?::{_PART}*){{0,4}}(?<!:)")
 
@@ -77,6 +79,7 @@ def os_identifiers(os_release: Mapping[str, str]) -> list[str]:
     Raises VerisealError ``bad-os-release`` if there is no ID, or a field has characters that
     os-release(5) does not allow it.
     """
+    path = os_release.path if isinstance(os_release, OsRelease) else None
     names: list[str] = []
     parts: list[str] = []
     for field in _OS_FIELDS:
@@ -85,12 +88,13 @@ def os_identifiers(os_release: Mapping[str, str]) -> list[str]:
             raise VerisealError(
                 "bad-os-release",
                 f"{field} is no part of the name of an operating system",
-                path="/etc/os-release",
+                path=path,
                 expected="a-z, 0-9, '.', '_' and '-'",
                 found=value,
+                remedy=_REMEDY,
             )
         if not value and not parts:
-            raise VerisealError("bad-os-release", "there is no ID", path="/etc/os-release")
+            raise VerisealError("bad-os-release", "there is no ID", path=path, remedy=_REMEDY)
         parts.append(value)
         if value:
             names.append(":".join(parts))
@@ -107,9 +111,16 @@ def covers(name: str, os_name: str) -> bool:
     return os_name == name or os_name.startswith(f"{name}:")
 
 
+def place(
+    os_name: str, purpose: str, context: str, root: str = "/", load_path: str = LOAD_PATHS[-1]
+) -> str:
+    """The directory below ``root`` that certificates belong into, as a rule where vendors do."""
+    return resolve.real(root, f"{load_path}/{os_name}/{purpose}/{context}/{TECHNOLOGY}")
+
+
 def systems(load_paths: Iterable[str], root: str = "/") -> tuple[list[str], list[Ignored]]:
     """The OS names that have a directory in a load path, sorted; and what has no such name."""
-    tree = _Tree(load_paths, root)
+    tree = Tree(load_paths, root)
     names: set[str] = set()
     ignored: list[Ignored] = []
     for base in tree.bases:
@@ -135,7 +146,7 @@ def find(
     its name in all of them. Other links may lead, under the same name, to the same load path or
     one of lower priority. Links and load paths are meant as a system with this ``root`` sees them.
     """
-    tree = _Tree(load_paths, root)
+    tree = Tree(load_paths, root)
     found: list[Verifier] = []
     ignored: list[Ignored] = []
     for os_name in os_names:
@@ -163,23 +174,29 @@ def find(
     return found, ignored
 
 
-class _Look(NamedTuple):
-    """What a name is: a regular ``file``, or nothing that counts (``why``), or else a mask."""
+class Look(NamedTuple):
+    """What a name is: a regular ``file``, or nothing that counts (``why``), or else a mask.
+
+    ``links`` are those that were followed.
+    """
 
     file: str | None = None
     why: str | None = None
     links: tuple[Link, ...] = ()
 
 
-class _Tree:
-    """The load paths below a root. All paths are absolute as seen from it, but what is shown."""
+class Tree:
+    """The load paths below a root. All paths are absolute as seen from it, but what is shown.
+
+    ``bases`` are those load paths to which something leads, ``ephemeral`` is `EPHEMERAL` of them.
+    """
 
     def __init__(self, load_paths: Iterable[str], root: str) -> None:
         self._root = root
         self.bases: list[str] = []
-        self._ephemeral: set[str] = set()
+        self.ephemeral: set[str] = set()
         self._above: set[str] = set()
-        self._looks: dict[str, _Look] = {}
+        self._looks: dict[str, Look] = {}
         for path in load_paths:
             # What leads to a load path is the system's business, such as ostree's /usr/local.
             parent = resolve.follow(root, os.path.dirname(path))
@@ -188,9 +205,10 @@ class _Tree:
                 base = os.path.join(parent.path, os.path.basename(path))
                 self.bases.append(base)
                 if path == EPHEMERAL:
-                    self._ephemeral.add(base)
+                    self.ephemeral.add(base)
 
     def shown(self, path: str) -> str:
+        """``path`` for people, and to be opened: from here."""
         return resolve.real(self._root, path)
 
     def names(self, directory: str, ignored: list[Ignored], os_name: str | None) -> list[str]:
@@ -219,40 +237,44 @@ class _Tree:
             for name in self.names(directory, ignored, os_name):
                 yield name, f"{directory}/{name}"
 
-    def look(self, path: str) -> _Look:
+    def look(self, path: str) -> Look:
         """What the name ``path`` is, after the rules about links."""
         if path not in self._looks:
             self._looks[path] = self._look(path)
         return self._looks[path]
 
-    def mask_of(self, path: str, look: _Look) -> str | None:
-        """A mask, in any load path, of the name ``path`` or of one that it leads through."""
+    def names_of(self, path: str, look: Look) -> list[str]:
+        """The names, below a load path, that ``path`` has and leads through."""
         passed = [path, *(link.path for link in look.links)]
         if look.file is not None:
             passed.append(look.file)
-        for one in passed:
-            base = self._base(one)
-            below = "" if base is None else one[len(self.bases[base]) :]
-            for other in self.bases if below else []:
+        bases = [(one, self.base(one)) for one in passed]
+        names = [one[len(self.bases[base]) :] for one, base in bases if base is not None]
+        return [one for one in names if one]
+
+    def mask_of(self, path: str, look: Look) -> str | None:
+        """A mask, in any load path, of the name ``path`` or of one that it leads through."""
+        for below in self.names_of(path, look):
+            for other in self.bases:
                 there = self.look(other + below)
                 if there.file is None and there.why is None:
                     return other + below
         return None
 
-    def _look(self, path: str) -> _Look:
+    def _look(self, path: str) -> Look:
         place = resolve.follow(self._root, path)
         why = self._mistake(place)
         if place.path == resolve.NULL and why is None and not place.error:
-            return _Look()
+            return Look(links=place.links)
         if why is None and not stat.S_ISREG(place.mode):
             why = "not a regular file"
-        return _Look(None if why else place.path, why, place.links)
+        return Look(None if why else place.path, why, place.links)
 
     def _mistake(self, place: Place) -> str | None:
         """What is wrong with the links that were followed."""
         lowest = 0
         for link in place.links:
-            base = self._base(link.path)
+            base = self.base(link.path)
             said = f"a link to {link.target}"
             if base is None:
                 if link.path in self._above:
@@ -263,23 +285,24 @@ class _Tree:
             lowest = base
             if link is place.links[-1] and place.path == resolve.NULL:
                 return None
-            if self.bases[base] in self._ephemeral:
+            if self.bases[base] in self.ephemeral:
                 return f"{said}, in {EPHEMERAL}"
             if os.path.basename(link.target.rstrip("/")) != os.path.basename(link.path):
                 return f"{said}, which is another name"
         if not place.links:
             return None
         said = f"a link to {place.links[-1].target}"
-        base = self._base(place.path)
+        base = self.base(place.path)
         if place.dangling:
             return f"{said}: {os.strerror(place.error)}"
         if base is None:
             return f"{said}, out of the load paths"
-        if base < lowest or self.bases[base] in self._ephemeral:
+        if base < lowest or self.bases[base] in self.ephemeral:
             return f"{said}, in a load path of higher priority or {EPHEMERAL}"
         return None
 
-    def _base(self, path: str) -> int | None:
+    def base(self, path: str) -> int | None:
+        """Which of the `bases` has ``path``, if any."""
         for number, base in enumerate(self.bases):
             if path == base or path.startswith(f"{base}/"):
                 return number

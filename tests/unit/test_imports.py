@@ -37,7 +37,7 @@ ALLOWED = {
     "pool": "errors",
     "policy": "errors digest pattern regular",
     "resolve": "",
-    "voa": "errors resolve",
+    "voa": "errors osrelease resolve",
     "fields": "errors digest",
     "signers": "errors fields",
     "dump": "errors digest",

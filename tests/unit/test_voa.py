@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from veriseal import voa
+from veriseal import osrelease, voa
 from veriseal.errors import VerisealError
 
 pytestmark = pytest.mark.unit
@@ -106,6 +106,16 @@ def test_a_system_without_a_usable_name(fields: dict[str, str]) -> None:
     with pytest.raises(VerisealError) as caught:
         voa.os_identifiers(fields)
     assert caught.value.reason == "bad-os-release"
+
+
+def test_the_file_without_a_usable_name_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "os-release"
+    for text in ("VERSION_ID=43\n", "ID=Fedora\n"):
+        path.write_text(text)
+        with pytest.raises(VerisealError) as caught:
+            voa.os_identifiers(osrelease.read((str(path),)))
+        assert caught.value.path == str(path)
+        assert "ID=debian" in str(caught.value.remedy)
 
 
 @pytest.mark.parametrize(
