@@ -63,8 +63,9 @@ def path(
         "not-vouched",
         "no trust anchor vouches for this certificate",
         path=certificate.path,
-        expected=f"issued by {names or 'an anchor, and there is none'}",
+        expected=f"issued by {names or 'an anchor for this release, and none counts'}",
         found="; ".join(mistakes) or f"issuer {certificate.issuer}",
+        remedy="Replace it by one that an anchor has issued, or install its issuer as an anchor",
     )
 
 

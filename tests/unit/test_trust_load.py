@@ -132,7 +132,7 @@ def test_nothing_counts(system: System) -> None:
         system.put(system.release("x", key=f"{number}"), "debian", f"{number}")
     system.put(system.release("r43"), "fedora:43", "release", RUN)
     message = system.refused("no-certificates")
-    assert "fedora:43/image/default/x509" in message
+    assert message.startswith(f"{system.root}/etc/voa/fedora:43/image/default/x509: ")
     assert "outside the window" in message
     assert "and 3 more" in message
 
@@ -379,7 +379,10 @@ def test_a_masked_system_or_another_file_is_no_anchor(system: System) -> None:
 
 def test_anchors_are_needed_where_the_settings_say_so(system: System) -> None:
     system.put(system.release("r43"), "fedora:43", "release")
-    system.refused("no-anchor", WINDOW._replace(anchors="require"))
+    message = system.refused("no-anchor", WINDOW._replace(anchors="require"))
+    # For the whole window, not for one release.
+    place = f"{system.root}{SHARE}/fedora/trust-anchor-image/default/x509"
+    assert message.startswith(f"{place}: ")
     system.anchor()
     system.load(WINDOW._replace(anchors="require"))
 

@@ -41,12 +41,14 @@ class Gathered(NamedTuple):
         at: when their dates were judged, seconds since 1970.
         created: of the statement; 0 without one.
         not_used: why the statement does not count, though the settings name one.
+        unseen: whether that is because its device is not mounted here: at boot it may be.
     """
 
     trust: TrustSet
     at: int
     created: int = 0
     not_used: str | None = None
+    unseen: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """For the boot report and ``--json``."""
@@ -175,7 +177,7 @@ def installed(
     Raises VerisealError, OSError.
     """
     at = _now(lowest) if asked.at is None else max(asked.at, lowest.created)
-    place, name = root, settings.statement
+    place, name, shown = root, settings.statement, asked.given
     if asked.given is not None:
         place, name = os.path.split(os.path.abspath(asked.given))
     elif settings.statement and settings.statement_device:
@@ -183,8 +185,10 @@ def installed(
         if point is None:
             return _unseen(settings, os_release, lowest, at, root, asked)
         place = point
+    if shown is None:
+        shown = os.path.join(place, name.lstrip("/"))
     read = lambda: _read(name, place)  # noqa: E731
-    return _gather(settings, os_release, lowest, at, read, root, asked.given, asked.revoked)
+    return _gather(settings, os_release, lowest, at, read, root, shown, asked.revoked)
 
 
 def _unseen(
@@ -208,7 +212,7 @@ def _unseen(
         if not must or error.reason != "no-certificates":
             raise
         raise refused from None
-    return found._replace(not_used=missing)
+    return found._replace(not_used=missing, unseen=True)
 
 
 def manifest_trust(
@@ -274,10 +278,10 @@ def _gather(
     at: int,
     read: Callable[[], Files] | None,
     root: str = "/",
-    given: str | None = None,
+    shown: str | None = None,
     revoked: frozenset[str] = frozenset(),
 ) -> Gathered:
-    """``read`` gives the statement, if the settings name one; ``given`` is its name for messages.
+    """``read`` gives the statement, if the settings name one; ``shown`` is its name for messages.
 
     ``revoked`` as `load.load` has it.
     """
@@ -286,8 +290,8 @@ def _gather(
         anchors = load.find_anchors(settings, os_release, root=root, at=at, revoked=revoked)
         names = voa.os_identifiers(os_release)
         try:
-            shown = given or _shown(settings)
-            found = statement.check(*read(), anchors, names, lowest.statement, shown)
+            path = shown or _shown(settings)
+            found = statement.check(*read(), anchors, names, lowest.statement, path)
         except VerisealError as error:
             if settings.without_statement == "refuse":
                 raise

@@ -39,6 +39,9 @@ class Side(NamedTuple):
 
 def read(root: str) -> Side:
     """The settings and os-release below ``root``. Raises VerisealError, OSError."""
+    if not os.path.isdir(root):
+        problem = "there is no such directory"
+        raise VerisealError("no-root", problem, path=root, remedy="Name the root of a system")
     settings = policy.load(tuple(inside(root, name) for name in policy.FILES))
     paths = tuple(inside(root, path) for path in osrelease.PATHS)
     return Side(root, settings, osrelease.read(paths), here=os.path.realpath(root) == "/")

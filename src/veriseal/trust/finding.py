@@ -1,5 +1,7 @@
 """What is wrong with the trust of a system, or would be: one record for each defect. Pure."""
 
+import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from veriseal.errors import VerisealError, printable
@@ -40,6 +42,19 @@ def of(error: VerisealError, level: str = ERROR) -> Finding:
     """The finding that ``error`` is."""
     bare = VerisealError(error.reason, error.problem, expected=error.expected, found=error.found)
     return Finding(level, error.reason, bare.sentence(), error.path, error.remedy)
+
+
+def unreadable(error: OSError, level: str = ERROR, path: str | None = None) -> Finding:
+    """The finding that a file or directory, ``path`` or that of ``error``, cannot be read."""
+    if path is None and error.filename is not None:
+        path = os.fsdecode(error.filename)
+    return Finding(level, "unreadable", f"cannot be read: {error.strerror or error}", path)
+
+
+def count(findings: Sequence[Finding]) -> str:
+    """How many errors and warnings there are, in words."""
+    numbers = ((level, sum(one.level == level for one in findings)) for level in (ERROR, WARNING))
+    return ", ".join(f"{number} {level}{'' if number == 1 else 's'}" for level, number in numbers)
 
 
 def failed(findings: list[Finding]) -> bool:

@@ -7,7 +7,6 @@ In order:
   4. one certificate counts once, and no two may be taken for each other.
 """
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -15,7 +14,7 @@ from veriseal import certificate, collisions, voa
 from veriseal.certificate import Certificate
 from veriseal.errors import VerisealError
 from veriseal.policy import Policy
-from veriseal.trust import model
+from veriseal.trust import finding, model
 from veriseal.trust import window as windows
 from veriseal.trust.model import Anchor, Ignored, Release, TrustSet
 from veriseal.trust.rules import Held, Rules
@@ -64,7 +63,7 @@ def load(
     anchors, ignored = _anchors(found.anchors, window, rules)
     needed = found.anchored or statement is not None or settings.anchors == "require"
     if needed and not anchors:
-        raise _nothing(voa.ANCHOR_PURPOSE, settings, window, [*ignored, *found.ignored])
+        raise _nothing(voa.ANCHOR_PURPOSE, settings, window, root, [*ignored, *found.ignored])
     releases, intermediates = _releases(found.releases, window, needed, statement, ignored)
     intermediates = rules.keep(intermediates, ignored)
     ignored += [_ignored(one, model.INTERMEDIATE, _AUTHORITY) for one in intermediates]
@@ -81,7 +80,7 @@ def load(
             try:
                 path = rules.path(path[0], [each.certificate for each in intermediates], vouching)
             except VerisealError as error:
-                ignored.append(_ignored(one, model.NOT_VOUCHED, error.sentence()))
+                ignored.append(_ignored(one, model.NOT_VOUCHED, finding.of(error).problem))
                 continue
         anchor = path[-1] if needed else None
         warnings = rules.warnings(path)
@@ -89,7 +88,7 @@ def load(
     counting = _once(counting, list(window), ignored)
     ignored += found.ignored
     if not counting:
-        raise _nothing(voa.PURPOSE, settings, window, ignored)
+        raise _nothing(voa.PURPOSE, settings, window, root, ignored)
     collisions.check(one.certificate for one in counting)
     trust = TrustSet(counting, ignored, anchors, window)
     if statement is None:
@@ -218,12 +217,21 @@ def _outside(file: File) -> Ignored:
 
 
 def _nothing(
-    purpose: str, settings: Policy, window: Mapping[str, str], ignored: Iterable[Ignored]
+    purpose: str,
+    settings: Policy,
+    window: Mapping[str, str],
+    root: str,
+    ignored: Iterable[Ignored],
 ) -> VerisealError:
     """Nothing counts that is where ``purpose`` has its place: what there is, and why not."""
     reason, problem = _PROBLEMS[purpose]
     current = [name for name, part in window.items() if part == model.CURRENT]
-    own = (current[-1], purpose, settings.context, voa.TECHNOLOGY)
+    path = voa.place(current[-1], purpose, settings.context, root, voa.LOAD_PATHS[0])
+    wanted = f"a .pem file for one of {', '.join(window)}"
+    if purpose == voa.ANCHOR_PURPOSE:
+        # For every release of the system: for one alone, the others would not count.
+        path = voa.place(windows.system(current[0]), purpose, settings.context, root)
+        wanted = f"the .pem file of a root that issued the certificates of {', '.join(window)}"
     # Those of this purpose and of the window first: they were meant to count.
     named = sorted(ignored, key=lambda one: (f"/{purpose}/" not in one.path, one.os not in window))
     found = [f"{one.path} ({one.why})" for one in named[:_MAX_NAMED]]
@@ -232,8 +240,8 @@ def _nothing(
     return VerisealError(
         reason,
         problem,
-        path=os.path.join(voa.LOAD_PATHS[0], *own),
-        expected=f"a .pem file for one of {', '.join(window)}",
+        path=path,
+        expected=wanted,
         found="; ".join(found) or "nothing",
         remedy="Install the certificate, rebuild the initrd with dracut, boot again",
     )

@@ -24,6 +24,7 @@ NOT_IN_INITRD = "not-in-the-initrd"
 INTERMEDIATE = "intermediate"
 NOT_IN_STATEMENT = "not-in-the-statement"
 NOT_ENROLLED = "not-enrolled"
+NOT_READ = "not-read"
 UNUSABLE = "unusable"
 """Reasons of `Ignored`. An intermediate authority counts for nothing itself, but may stand between
 a release and its anchor. The last: its name, a link, what kind of file it is, as UAPI.11 has it;
