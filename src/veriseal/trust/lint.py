@@ -1,22 +1,25 @@
 """Everything that is wrong with the certificates and trust settings of a system, at once.
 
-Unlike `load`, which stops at the first defect, for nothing counts then. What `load` would refuse
-is an error here, too. So is what keeps a certificate of the window from counting, although a boot
-with the others goes on: somebody put it there to count. The rest is a warning.
+Unlike `load`, which stops at the first defect, for nothing counts then; what that says besides is
+`atboot`'s. What `load` would refuse is an error here, too. So is what keeps a certificate of the
+window from counting, although a boot with the others goes on: somebody put it there to count. The
+rest is a warning.
 """
 
+import contextlib
 import os
 import re
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from veriseal import certificate, chain, collisions, pem, voa
 from veriseal.certificate import Certificate
 from veriseal.errors import VerisealError
 from veriseal.policy import Policy
-from veriseal.trust import dates, finding, load, model, window
+from veriseal.trust import dates, finding, misplaced, model, window
 from veriseal.trust.finding import ERROR, WARNING, Finding
+from veriseal.trust.named import Settings
 
 _BLOCK = re.compile(
     rb"-----BEGIN CERTIFICATE-----[ \t]*\r?\n[A-Za-z0-9+/=\r\n]+-----END CERTIFICATE-----"
@@ -42,66 +45,62 @@ class _Held(NamedTuple):
     authority: bool
 
 
+class Examined(NamedTuple):
+    """What was found, and of the files those ``counted`` whose names and contents are right."""
+
+    found: list[Finding]
+    counted: frozenset[str]
+
+
 def examine(
-    settings: Policy, os_release: Mapping[str, str], *, root: str = "/", at: int
-) -> list[Finding]:
+    policy: Policy, own: Sequence[str], settings: Settings, *, root: str = "/", at: int
+) -> Examined:
     """The findings about the system below ``root``, in the order of the checks.
 
-    ``at`` is the time that dates are judged against, seconds since 1970. Raises OSError.
+    ``own`` are its VOA names, ``settings`` those in ``policy``; ``at`` is the time that dates are
+    judged against, seconds since 1970. Raises OSError.
     """
-    found: list[Finding] = []
-    names = _window(settings, os_release, found)
+    found: list[Finding] = [*settings.window()]
+    names = settings.names
     systems, strange = voa.systems(voa.LOAD_PATHS, root)
     for one in strange:
         found.append(Finding(WARNING, "bad-os-name", one.why, one.path, "Name it as ID:VERSION_ID"))
     files: list[_File] = []
     for os_name in systems:
-        if os_name not in names:
-            found += _outside(os_name, names, settings.context, root)
-        for purpose in (voa.PURPOSE, voa.ANCHOR_PURPOSE):
-            files += _files(os_name, purpose, settings.context, root, found)
+        with _reading(found):
+            if os_name not in names:
+                found += _outside(os_name, names, policy.context, root)
+            for purpose in (voa.PURPOSE, voa.ANCHOR_PURPOSE):
+                files += _files(os_name, purpose, policy.context, root, found)
+    with _reading(found):
+        for lost in misplaced.find(names, policy.context, root):
+            found.append(Finding(WARNING, model.NOT_READ, lost.why, lost.path, lost.remedy))
     held = [one for file in files for one in _certificates(file, files, file.os in names, found)]
     counting = [one for one in held if one.file.counts and one.file.os in names]
     releases = [one.certificate for one in counting if not one.authority]
     _identities(releases, found)
-    _dates(settings, [one.certificate for one in counting], at, found)
-    _chains(counting, held, found)
-    _empty(settings, os_release, counting, found)
-    _settings(settings, files, releases, found)
-    counted = {one.file.path for one in counting}
-    _as_at_boot(settings, os_release, root, at, counted, found)
-    return list(dict.fromkeys(found))
+    _dates(policy, [one.certificate for one in counting], at, found)
+    _chains(policy, root, counting, held, found)
+    if not policy.statement:
+        found += settings.missing({one.file.os for one in counting if not one.authority})
+    anchors = any(one.purpose == voa.ANCHOR_PURPOSE for one in files)
+    found += settings.contradictions(anchors, len(releases))
+    exposed = {one.path for one in found if one.name == "private-key-exposed"}
+    # It must not be given the name of a certificate.
+    found = [one for one in found if one.name != "bad-name" or one.path not in exposed]
+    return Examined(found, frozenset(one.file.path for one in counting))
 
 
-def _window(
-    settings: Policy, os_release: Mapping[str, str], found: list[Finding]
-) -> Mapping[str, str]:
+@contextlib.contextmanager
+def _reading(found: list[Finding]) -> Iterator[None]:
+    """Go on after a directory that cannot be read."""
     try:
-        names = window.of(settings, os_release)
-    except VerisealError as error:
-        found.append(finding.of(error))
-        everything = (*settings.previous, *voa.os_identifiers(os_release), *settings.next)
-        return dict.fromkeys(everything, model.CURRENT)
-    for part, more in ((model.PREVIOUS, settings.previous), (model.NEXT, settings.next)):
-        for name in more:
-            if names[name] == model.CURRENT:
-                text = f"trust.{part} names {name}, which is the system's own release"
-                found.append(Finding(WARNING, "contradicting-settings", text, remedy="Take it out"))
-    own = voa.os_identifiers(os_release)[0]
-    for name in names:
-        if not voa.covers(own, name):
-            found.append(
-                Finding(
-                    WARNING,
-                    "other-system",
-                    f"trust.{names[name]} names {name}, which is another system than {own}",
-                    remedy="Take it out, unless that system's files are meant to run here",
-                )
-            )
-    return names
+        yield
+    except OSError as error:
+        found.append(finding.unreadable(error))
 
 
-def _outside(os_name: str, names: Mapping[str, str], context: str, root: str) -> Iterable[Finding]:
+def _outside(os_name: str, names: Sequence[str], context: str, root: str) -> Iterable[Finding]:
     for purpose in (voa.PURPOSE, voa.ANCHOR_PURPOSE):
         counted, _ = voa.find(voa.LOAD_PATHS, [os_name], purpose, context, root)
         for one in counted:
@@ -175,8 +174,7 @@ def _certificates(
         with open(file.target, "rb") as opened:
             data = opened.read(pem.MAX_FILE_SIZE + 1)
     except OSError as error:
-        text = f"cannot be read: {error.strerror}"
-        found.append(Finding(level, "unreadable", text, file.path))
+        found.append(finding.unreadable(error, level, file.path))
         return
     blocks = [data]
     try:
@@ -237,9 +235,9 @@ def _identities(releases: Sequence[Certificate], found: list[Finding]) -> None:
 
 
 def _dates(
-    settings: Policy, certificates: Sequence[Certificate], at: int, found: list[Finding]
+    policy: Policy, certificates: Sequence[Certificate], at: int, found: list[Finding]
 ) -> None:
-    level = ERROR if settings.dates == "enforce" else WARNING
+    level = ERROR if policy.dates == "enforce" else WARNING
     for one in certificates:
         if (text := dates.judge(one, at)) is None:
             continue
@@ -247,7 +245,13 @@ def _dates(
         found.append(Finding(level, name, text, one.path, "Replace it by one that is valid"))
 
 
-def _chains(counting: Sequence[_Held], held: Sequence[_Held], found: list[Finding]) -> None:
+def _chains(
+    policy: Policy,
+    root: str,
+    counting: Sequence[_Held],
+    held: Sequence[_Held],
+    found: list[Finding],
+) -> None:
     """Say which release certificates no anchor vouches for, where there is any anchor."""
     if not any(one.file.purpose == voa.ANCHOR_PURPOSE for one in held):
         return
@@ -260,90 +264,8 @@ def _chains(counting: Sequence[_Held], held: Sequence[_Held], found: list[Findin
         try:
             chain.check(one.certificate, others, above)
         except VerisealError as error:
-            found.append(finding.of(error))
-
-
-def _empty(
-    settings: Policy,
-    os_release: Mapping[str, str],
-    counting: Sequence[_Held],
-    found: list[Finding],
-) -> None:
-    """Say which parts of the window have no certificate."""
-    present = {one.file.os for one in counting if not one.authority}
-    if settings.statement:
-        return
-    for part, names in ((model.PREVIOUS, settings.previous), (model.NEXT, settings.next)):
-        for name in names:
-            if name not in present:
-                text = f"trust.{part} names {name}, and there is no usable certificate of it"
-                remedy = f"Put it into /usr/share/voa/{name}/image/{settings.context}/x509"
-                found.append(Finding(WARNING, "no-certificate", text, None, remedy))
-    own = voa.os_identifiers(os_release)
-    if not present.intersection(own):
-        text = f"there is no usable certificate of this system's own release, {' or '.join(own)}"
-        remedy = f"Put it into /usr/share/voa/{own[-1]}/image/{settings.context}/x509"
-        found.append(Finding(WARNING, "no-certificate", text, None, remedy))
-
-
-def _settings(
-    settings: Policy, files: Sequence[_File], releases: Sequence[Certificate], found: list[Finding]
-) -> None:
-    """Say which settings contradict one another, or what is there."""
-
-    def say(level: str, text: str, remedy: str) -> None:
-        found.append(Finding(level, "contradicting-settings", text, None, remedy))
-
-    anchors = any(one.purpose == voa.ANCHOR_PURPOSE for one in files)
-    if settings.statement and not anchors:
-        say(
-            ERROR,
-            "trust.statement is set, and no anchor is there that could have signed it",
-            f"Put the vendor's root into the VOA directory {voa.ANCHOR_PURPOSE}",
-        )
-    if not settings.statement and settings.statement_device:
-        say(
-            WARNING,
-            "trust.statement_device is set, and trust.statement is not",
-            "Set trust.statement to the path on that device, or take the device out",
-        )
-    if not settings.statement and settings.without_statement != "refuse":
-        say(
-            WARNING,
-            f'trust.without_statement = "{settings.without_statement}" says nothing without '
-            "trust.statement",
-            "Take it out, or name the statement",
-        )
-    if not settings.statement and len(releases) < settings.signatures_needed:
-        say(
-            ERROR,
-            f"boot.signatures_needed is {settings.signatures_needed}, and "
-            f"{len(releases)} certificates could sign",
-            "Install the others, or need fewer",
-        )
-
-
-def _as_at_boot(
-    settings: Policy,
-    os_release: Mapping[str, str],
-    root: str,
-    at: int,
-    counted: set[str],
-    found: list[Finding],
-) -> None:
-    """The last word has the code of the boot: whatever it refuses is an error.
-
-    ``counted`` are the files whose names and contents are right.
-    """
-    if settings.statement:
-        return
-    try:
-        trust = load.load(settings, os_release, root=root, at=at)
-    except VerisealError as error:
-        known = {(one.name, one.path) for one in found if one.level == ERROR}
-        if (error.reason, error.path) not in known:
-            found.append(finding.of(error))
-        return
-    for one in trust.ignored:
-        if one.reason in (model.MASKED, model.REVOKED) and one.path in counted:
-            found.append(Finding(WARNING, one.reason, f"it does not count: {one.why}", one.path))
+            system = window.system(one.file.os)
+            place = voa.place(system, voa.ANCHOR_PURPOSE, policy.context, root)
+            remedy = f"Put the root that issued it into {place}, or replace it by one that is "
+            remedy += "issued by a root which is there"
+            found.append(finding.of(error)._replace(remedy=remedy))
