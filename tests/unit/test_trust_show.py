@@ -92,7 +92,7 @@ def test_what_could_be_found_is_shown_with_the_error(system: System, show: Show)
 def test_nothing_counts(system: System, show: Show, settings: str) -> None:
     system.settings(settings)
     status, document, err = show()
-    assert (status, document["releases"]) == (1, [])
+    assert (status, document["releases"], document["warnings"]) == (1, [], [])
     assert document["error"]["reason"] in ("no-certificates", "bad-configuration")
     assert err.startswith("veriseal: ")
 
@@ -109,6 +109,48 @@ def test_a_statement_that_does_not_count(system: System, show: Show, cli: Cli) -
     assert "not signed by a trust anchor" in document["statement_not_used"]
     text = cli("trust", "show", "--root", str(system.top))[1].decode()
     assert "warning:   the trust statement does not count: " in text
+
+
+@pytest.mark.parametrize("fallback", ["refuse", "built-in"])
+def test_a_statement_that_nobody_has_looked_at(
+    system: System, show: Show, cli: Cli, fallback: str
+) -> None:
+    root = Signer("Root", ca=True)
+    system.anchor(root)
+    system.certificate(Signer("A", by=root))
+    device = "/dev/disk/by-label/NOSUCH"
+    system.settings(
+        f'[trust]\nstatement = "/trust.json"\nstatement_device = "{device}"\n'
+        f'without_statement = "{fallback}"\n'
+    )
+    _status, document, _err = show()
+    (warning,) = document["warnings"]
+    assert warning.startswith(f"{device} is not mounted here, so nobody has looked")
+    clause = "at boot none of this counts unless the statement is there"
+    assert (clause in warning) == (fallback == "refuse")
+    text = cli("trust", "show", "--root", str(system.top))[1].decode()
+    # First of all, and what nobody knows is not said.
+    assert text.startswith(f"warning:   {warning}\n")
+    assert "the trust statement does not count" not in text
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "reason"),
+    [
+        ("etc/veriseal/veriseal.toml", "[trust]\nanchors = 1\n", "bad-configuration"),
+        ("usr/lib/os-release", "VERSION_ID=13\n", "bad-os-release"),
+    ],
+)
+def test_what_cannot_be_read_of_the_system(
+    system: System, show: Show, cli: Cli, file: str, text: str, reason: str
+) -> None:
+    system.certificate(Signer("A"))
+    path = system.put(file, text)
+    status, document, err = show()
+    assert (status, document["releases"], document["window"]) == (1, [], {})
+    assert (document["error"]["reason"], document["error"]["path"]) == (reason, path)
+    assert err.startswith(f"veriseal: {path}: ")
+    assert cli("trust", "show", "--root", str(system.top)) == (1, b"", err)
 
 
 def test_a_name_cannot_write_to_the_terminal(system: System, cli: Cli) -> None:

@@ -11,7 +11,7 @@ from veriseal.certificate import Certificate
 from veriseal.errors import VerisealError, printable
 from veriseal.plan import side
 from veriseal.plan.side import Side
-from veriseal.trust import model, window
+from veriseal.trust import finding, misplaced, model, window
 from veriseal.trust.model import Ignored, TrustSet
 from veriseal.trust.survey import survey
 
@@ -21,6 +21,8 @@ boot is said by: veriseal status. Whether anything is wrong is said by: veriseal
 
 exit status: 0, or 1 if nothing would count
 """
+
+_NOTHING = Gathered(TrustSet([], [], [], {}), 0)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,21 +35,43 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the trust of a system. Returns 1 if there is none."""
-    here = side.read(options.root)
+    error: VerisealError | None = None
+    lost: list[Ignored] = []
+    warnings: list[str] = []
     try:
-        gathered, error = side.gathered(here), None
+        here = side.read(options.root)
+        gathered, error = _gathered(here)
+        lost = _misplaced(here, gathered)
+        warnings = _warnings(here, gathered)
     except VerisealError as refused:
-        gathered, error = Gathered(_found(here), 0), refused
-    document = _document(here, gathered, error)
+        gathered, error = _NOTHING, refused
+    except OSError as unread:
+        gathered, error = _NOTHING, _unreadable(unread)
+    document = _document(options.root, gathered, lost, warnings, error)
     if options.json:
         json.dump(document, sys.stdout, indent=2)
         print()
-    else:
+    elif document["window"]:
         for line in _lines(document):
             print(printable(line))
     if error is not None:
         print(f"veriseal: {error}", file=sys.stderr)
     return 0 if error is None else 1
+
+
+def _gathered(here: Side) -> tuple[Gathered, VerisealError | None]:
+    """What would count, or what was found and why nothing does. Raises VerisealError."""
+    try:
+        return side.gathered(here), None
+    except VerisealError as error:
+        return Gathered(_found(here), 0), error
+    except OSError as error:
+        return _NOTHING, _unreadable(error)
+
+
+def _unreadable(error: OSError) -> VerisealError:
+    one = finding.unreadable(error)
+    return VerisealError(one.name, one.problem, path=one.path)
 
 
 def _found(here: Side) -> TrustSet:
@@ -56,7 +80,7 @@ def _found(here: Side) -> TrustSet:
     try:
         names = window.of(here.settings, here.os_release)
         found = survey(names, here.settings.context, here.root, voa.INITRD_LOAD_PATHS)
-    except VerisealError:
+    except (VerisealError, OSError):
         return TrustSet([], [], [], names)
     why = "nothing counts until the error below is mended"
     files = [
@@ -66,11 +90,38 @@ def _found(here: Side) -> TrustSet:
     return TrustSet([], [*files, *found.ignored], [], names)
 
 
-def _document(here: Side, gathered: Gathered, error: VerisealError | None) -> dict[str, Any]:
+def _misplaced(here: Side, gathered: Gathered) -> list[Ignored]:
+    try:
+        found = misplaced.find(gathered.trust.window, here.settings.context, here.root)
+    except OSError:
+        return []  # lint names the directory
+    return [Ignored(one.path, model.NOT_READ, one.why, one.os) for one in found]
+
+
+def _warnings(here: Side, gathered: Gathered) -> list[str]:
+    if gathered.not_used is None:
+        return []
+    if not gathered.unseen:
+        return [f"the trust statement does not count: {gathered.not_used}"]
+    if here.settings.without_statement == "refuse":
+        then = "at boot none of this counts unless the statement is there, and it may say otherwise"
+    else:
+        then = "this counts at boot only if the statement is not there or cannot be used"
+    return [f"{gathered.not_used}: {then}"]
+
+
+def _document(
+    root: str,
+    gathered: Gathered,
+    lost: list[Ignored],
+    warnings: list[str],
+    error: VerisealError | None,
+) -> dict[str, Any]:
     trust = gathered.trust
     document: dict[str, Any] = {
         "schema": 1,
-        "root": here.root,
+        "root": root,
+        "warnings": warnings,
         "window": dict(trust.window),
         "origin": trust.origin,
         "statement": trust.statement,
@@ -96,7 +147,7 @@ def _document(here: Side, gathered: Gathered, error: VerisealError | None) -> di
                 "os": one.os,
                 "certificate": None if one.certificate is None else _about(one.certificate),
             }
-            for one in trust.ignored
+            for one in (*trust.ignored, *lost)
         ],
     }
     if error is not None:
@@ -117,15 +168,12 @@ def _about(one: Certificate) -> dict[str, str]:
 
 
 def _lines(document: dict[str, Any]) -> list[str]:
-    lines = []
+    lines = [f"{'warning:':10} {text}" for text in document["warnings"]]
     for part in (model.PREVIOUS, model.CURRENT, model.NEXT):
         names = [name for name, other in document["window"].items() if other == part]
         lines.append(f"{part + ':':10} {', '.join(names) or '-'}")
     statement = f" version {document['statement']}" if document["statement"] else ""
     lines.append(f"{'origin:':10} {document['origin']}{statement}")
-    if document["statement_not_used"] is not None:
-        text = f"the trust statement does not count: {document['statement_not_used']}"
-        lines.append(f"{'warning:':10} {text}")
     lines += [f"{'revoked:':10} {text}" for text in document["revoked"]]
     lines += [f"{'floor:':10} {os}: version {n}" for os, n in document["floors"].items() if n]
     for one in document["releases"]:
