@@ -131,6 +131,7 @@ def ours(
     except VerisealError as error:
         refusal = error
     assert (refusal.reason, refusal.path) == ("not-vouched", "release.pem")
+    assert refusal.remedy is not None
     return str(refusal.found)
 
 

@@ -243,6 +243,23 @@ def test_what_is_below_run_is_not_taken_along(system: System, lint: Lint) -> Non
     assert ("warning", "not-in-the-initrd", path) in named(lint()[1])
 
 
+def test_a_mask_below_run_masks_nothing_at_boot(system: System, lint: Lint) -> None:
+    system.settings('[trust]\nprevious = ["debian:12"]\n')
+    system.certificate(Signer("A"))
+    system.certificate(Signer("B"), "b.pem", "debian:12")
+    mask = system.mask("b.pem", "debian:12", load_path="run/voa")
+    (one,) = lint()[1]
+    assert named([one]) == [("warning", "not-in-the-initrd", mask)]
+    assert "the key is not masked by it" in one["problem"]
+
+
+def test_a_file_in_place_of_a_directory(system: System, lint: Lint) -> None:
+    bad = system.certificate(b"nonsense")
+    path = system.put("etc/voa/debian:13/image", "")
+    found = named(lint()[1])
+    assert {("error", "not-a-file", path), ("error", "not-a-certificate", bad)} <= set(found)
+
+
 @pytest.mark.parametrize(("dates", "level"), [("warn", "warning"), ("enforce", "error")])
 def test_dates(system: System, lint: Lint, dates: str, level: str) -> None:
     past, future = (START + datetime.timedelta(days=365 * years) for years in (-10, 300))
@@ -409,6 +426,9 @@ def test_every_finding_has_a_path_below_the_root(
     if filled:
         system.certificate(Signer("A"))
         system.certificate(Signer("F"), os_name="debian:99")
+        system.certificate(Signer("R"), "r.pem", load_path="run/voa")
+        system.mask("nothing.pem", load_path="usr/share/voa")
+        system.mask("release.pem", load_path="run/voa")
     system.settings(settings + "\n")
     _, found = lint()
     assert found

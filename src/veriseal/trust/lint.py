@@ -9,7 +9,6 @@ rest is a warning.
 import contextlib
 import os
 import re
-import stat
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -24,7 +23,8 @@ from veriseal.trust.named import Settings
 _BLOCK = re.compile(
     rb"-----BEGIN CERTIFICATE-----[ \t]*\r?\n[A-Za-z0-9+/=\r\n]+-----END CERTIFICATE-----"
 )
-_MASKS_BELONG = ("/etc/voa", "/run/voa")
+_OWNERS = "etc/voa"
+"""Below the root: what the machine's owner says."""
 
 
 class _File(NamedTuple):
@@ -117,32 +117,29 @@ def _files(
     os_name: str, purpose: str, context: str, root: str, found: list[Finding]
 ) -> Iterable[_File]:
     """Everything with contents in the directories of ``os_name``; says what is odd about names."""
-    counted, ignored = voa.find(voa.LOAD_PATHS, [os_name], purpose, context, root)
+    counted, ignored = voa.find(voa.INITRD_LOAD_PATHS, [os_name], purpose, context, root)
     files = [_File(os_name, purpose, one.path, one.target, True) for one in counted]
-    for one in ignored:
+    ephemeral, more = voa.find([voa.EPHEMERAL], [os_name], purpose, context, root)
+    files += [_File(os_name, purpose, one.path, one.target, False) for one in ephemeral]
+    for one in (*ignored, *more):
         target = one.target
-        if target is None and stat.S_ISREG(os.lstat(one.path).st_mode):
+        if target is None and not os.path.islink(one.path) and os.path.isfile(one.path):
             target = one.path  # of another suffix; a key may be in it all the same
         if target is not None:
             files.append(_File(os_name, purpose, one.path, target, False))
         if one.reason == voa.UNUSABLE:
             found.append(_unusable(one))
     with_contents = {os.path.basename(one.path) for one in files}
-    ephemeral = voa_path(root, voa.EPHEMERAL)
     for one in ignored:
         if one.reason == voa.MASKED and one.target is None:
             found += _mask(one.path, with_contents, root)
-    for file in files:
-        if file.counts and file.path.startswith(ephemeral):
-            text = f"{voa.EPHEMERAL} is not taken into the initrd, where alone it would count"
-            remedy = "Move it below /etc/voa"
-            found.append(Finding(WARNING, model.NOT_IN_INITRD, text, file.path, remedy))
+    why = f"{voa.EPHEMERAL} is not taken into the initrd, where alone it would count"
+    lost = [(one.path, why) for one in ephemeral]
+    why = f"the key is not masked by it: {voa.EPHEMERAL} is not taken into the initrd"
+    lost += [(one.path, why) for one in more if one.reason == voa.MASKED and one.target is None]
+    remedy = f"Move it below {os.path.join(root, _OWNERS)}"
+    found += [Finding(WARNING, model.NOT_IN_INITRD, text, path, remedy) for path, text in lost]
     return files
-
-
-def voa_path(root: str, path: str) -> str:
-    """A load path below ``root``, with a slash at its end."""
-    return os.path.join(root, path.lstrip("/"), "")
 
 
 def _unusable(one: voa.Ignored) -> Finding:
@@ -153,16 +150,20 @@ def _unusable(one: voa.Ignored) -> Finding:
         return Finding(
             WARNING, "bad-name", one.why, one.path, "Rename it to NAME.pem, or remove it"
         )
-    return Finding(ERROR, "not-a-file", f"it does not count: {one.why}", one.path, "Remove it")
+    path = one.path
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)  # a file in place of a directory above
+    return Finding(ERROR, "not-a-file", f"it does not count: {one.why}", path, "Remove it")
 
 
 def _mask(path: str, names: set[str], root: str) -> Iterable[Finding]:
     if os.path.basename(path) not in names:
         text = "this mask matches nothing: no load path has a certificate of this name"
         yield Finding(WARNING, "mask-of-nothing", text, path, "Correct its name, or remove it")
-    if not path.startswith(tuple(voa_path(root, one) for one in _MASKS_BELONG)):
+    belongs = os.path.join(root, _OWNERS)
+    if not path.startswith(f"{belongs}/"):
         text = "a mask belongs to the machine, not to what a vendor installs"
-        yield Finding(WARNING, "misplaced-mask", text, path, f"Move it below {_MASKS_BELONG[0]}")
+        yield Finding(WARNING, "misplaced-mask", text, path, f"Move it below {belongs}")
 
 
 def _certificates(
