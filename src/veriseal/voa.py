@@ -157,7 +157,7 @@ def find(
             target = None if look.file is None else resolve.real(root, look.file)
             mask = tree.mask_of(path, look)
             if not name.endswith(".pem"):
-                ignored.append(Ignored(shown, UNUSABLE, OTHER_SUFFIX, os_name))
+                ignored.append(Ignored(shown, UNUSABLE, OTHER_SUFFIX, os_name, target))
             elif look.why is not None:
                 ignored.append(Ignored(shown, UNUSABLE, look.why, os_name))
             elif look.file is None:

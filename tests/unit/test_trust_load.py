@@ -337,6 +337,12 @@ def lose_by_the_key(system: System) -> None:
     system.mask("fedora:43", "x", ETC)
 
 
+def lose_by_suffix(system: System) -> None:
+    system.anchor()
+    path = system.path("fedora", "root", SHARE, ANCHOR)
+    os.rename(path, path.removesuffix(".pem") + ".crt")
+
+
 def lose_by_a_directory_link(system: System) -> None:
     os.makedirs(f"{system.root}{SHARE}")
     os.symlink("/elsewhere/fedora", f"{system.root}{SHARE}/fedora")
@@ -356,6 +362,7 @@ def lose_by_a_directory_link(system: System) -> None:
         lose_by_a_masked_directory,
         lose_by_the_key,
         lose_by_a_directory_link,
+        lose_by_suffix,
     ],
 )
 def test_an_anchor_that_does_not_count_is_still_needed(

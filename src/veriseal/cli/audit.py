@@ -134,7 +134,7 @@ def run(options: argparse.Namespace) -> int:
     enrolled = ring.enrolled() or frozenset()
     for one in loaded:
         warnings = [] if one.gathered is None else one.gathered.warnings()
-        unseen = _unseen(one)
+        unseen = one.gathered is not None and one.gathered.unseen
         errors = [] if one.error is None else [one.error]
         if one.gathered is not None and one.gathered.not_used is not None:
             counts = "" if unseen else "the trust statement does not count: "
@@ -248,14 +248,6 @@ def _known(loaded: Iterable[_Loaded]) -> Iterator[Known]:
         for other in ignored:
             if other.certificate is not None:
                 yield Known(other.certificate, other.os)
-
-
-def _unseen(one: _Loaded) -> bool:
-    """Whether a boot with ``one`` goes by a trust statement that nobody can look at here."""
-    device = one.settings.statement_device
-    if one.root is None or one.gathered is None or one.gathered.not_used is None or not device:
-        return False
-    return not one.root.here or gather.mounted_at(device) is None
 
 
 def _signatures(path: str | None) -> int | None:

@@ -122,11 +122,8 @@ def _files(
     ephemeral, more = voa.find([voa.EPHEMERAL], [os_name], purpose, context, root)
     files += [_File(os_name, purpose, one.path, one.target, False) for one in ephemeral]
     for one in (*ignored, *more):
-        target = one.target
-        if target is None and not os.path.islink(one.path) and os.path.isfile(one.path):
-            target = one.path  # of another suffix; a key may be in it all the same
-        if target is not None:
-            files.append(_File(os_name, purpose, one.path, target, False))
+        if one.target is not None:
+            files.append(_File(os_name, purpose, one.path, one.target, False))
         if one.reason == voa.UNUSABLE:
             found.append(_unusable(one))
     with_contents = {os.path.basename(one.path) for one in files}

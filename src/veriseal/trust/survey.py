@@ -61,6 +61,7 @@ def survey(window: Mapping[str, str], context: str, root: str, load_paths: Seque
         (voa.ANCHOR_PURPOSE, result.anchors),
     ):
         found, ignored = voa.find(load_paths, names, purpose, context, root)
+        present = [one.os for one in found]
         files += [File(one.os, one.path, _read(one.target)) for one in found]
         for file in files:
             result.keys.update(certificate.keys_in(file.data))
@@ -72,9 +73,9 @@ def survey(window: Mapping[str, str], context: str, root: str, load_paths: Seque
             if one.reason == MASKED:
                 for key in keys.values():
                     result.masked.setdefault(key, one.path)
+            if one.os is not None and _could_be(one, keys):
+                present.append(one.os)
         if purpose == voa.ANCHOR_PURPOSE:
-            present = [one.os for one in found]
-            present += [one.os for one in ignored if one.os is not None and _could_be(one)]
             anchored = any(windows.system(name) in mine for name in present)
             result = result._replace(anchored=anchored)
     result.ignored.extend(_elsewhere(context, root, load_paths, result.keys))
@@ -82,11 +83,14 @@ def survey(window: Mapping[str, str], context: str, root: str, load_paths: Seque
     return result._replace(ignored=list(unique.values())[::-1])
 
 
-def _could_be(one: voa.Ignored) -> bool:
-    """Whether an anchor was meant to be there. The mask of a whole OS directory hides none."""
+def _could_be(one: voa.Ignored, keys: Mapping[str, bytes]) -> bool:
+    """Whether an anchor was meant to be there, with ``keys`` in it.
+
+    The mask of a whole OS directory hides none, and a file of another suffix may be a note.
+    """
     if one.why == voa.DIRECTORY_MASK:
         return f"/{voa.ANCHOR_PURPOSE}" in one.path
-    return one.why != voa.OTHER_SUFFIX
+    return one.why != voa.OTHER_SUFFIX or bool(keys)
 
 
 def _elsewhere(
