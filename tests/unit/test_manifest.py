@@ -21,6 +21,8 @@ from veriseal.merkle import Parameters
 from veriseal.signature import PrivateKey
 from veriseal.tree import source
 
+from .replaced import huge, to_directory, to_fifo, to_link
+
 pytestmark = pytest.mark.unit
 
 LIST = b"/ 0 40755 2 0 0 0 0.0 - - -\n"
@@ -245,29 +247,6 @@ def test_a_release_is_read(place: Path, signers: list[Signer]) -> None:
     assert (one.tree_list, one.closures, one.signers) == (LIST, CLOSURES, SIGNERS)
     assert [found.signer for found in one.signatures] == [signers[0][1]]
     assert one.manifest.version == 7
-
-
-HUGE = 100 << 20
-
-
-def huge(path: Path) -> None:
-    path.touch()
-    os.truncate(path, HUGE)
-
-
-def to_link(path: Path) -> None:
-    path.rename(path.with_name("aside"))
-    path.symlink_to("aside")
-
-
-def to_fifo(path: Path) -> None:
-    path.unlink()
-    os.mkfifo(path)
-
-
-def to_directory(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
 
 
 def add_many(place: Path) -> None:

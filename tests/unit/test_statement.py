@@ -1,7 +1,6 @@
 """The trust statement: what it says, who may sign it, and what is refused."""
 
 import json
-import os
 import shutil
 import subprocess
 import time
@@ -25,6 +24,8 @@ from veriseal.manifest import Manifest
 from veriseal.trust import beside, statement, vouched
 from veriseal.trust.model import Anchor
 from veriseal.trust.statement import Statement, StatementRelease
+
+from .replaced import huge, to_directory, to_fifo, to_link
 
 pytestmark = pytest.mark.unit
 
@@ -389,25 +390,6 @@ def test_what_is_too_much_is_not_read(place: Place, made: Statement, root: Signe
 
 
 # What lies there.
-
-
-def to_link(path: Path) -> None:
-    path.rename(path.with_name("aside"))
-    path.symlink_to("aside")
-
-
-def to_fifo(path: Path) -> None:
-    path.unlink()
-    os.mkfifo(path)
-
-
-def to_directory(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-
-
-def huge(path: Path) -> None:
-    os.truncate(path, 100 << 20)
 
 
 CHANGES: dict[str, tuple[Callable[[Path], object], str]] = {

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from veriseal.boot import cmdline
-from veriseal.cli import fingerprints
+from veriseal.cli import revoking
 from veriseal.digest import Digest
 from veriseal.errors import UsageError, VerisealError, printable
 from veriseal.plan import make
@@ -101,8 +101,8 @@ def run(options: argparse.Namespace) -> int:
             tuple(options.initrd),
             options.statement,
             tuple(options.drop),
-            {fingerprints.of(text): text for text in options.revoke_cert},
-            tuple(_digest(text) for text in options.revoke_digest),
+            {revoking.of(text): text for text in options.revoke_cert},
+            tuple(revoking.digest(text) for text in options.revoke_digest),
             options.without_tree,
             options.final,
             _image(options.image),
@@ -129,13 +129,6 @@ def _image(text: str | None) -> Digest | None:
         return cmdline.image(f"composefs={text.removeprefix('composefs=')}")
     except VerisealError as error:
         raise UsageError(f"--image: {error}") from None
-
-
-def _digest(text: str) -> Digest:
-    try:
-        return Digest.parse(text)
-    except VerisealError as error:
-        raise UsageError(f"--revoke-digest: {error}") from None
 
 
 def _document(plan: Plan) -> dict[str, Any]:

@@ -7,9 +7,8 @@ import sys
 from veriseal import certificate, chain, pem
 from veriseal.build import files, pki, statement
 from veriseal.certificate import Certificate
-from veriseal.cli import fingerprints, numbers, signer
+from veriseal.cli import numbers, revoking, signer
 from veriseal.cli.warning import warn
-from veriseal.digest import Digest
 from veriseal.errors import UsageError, VerisealError, printable
 from veriseal.trust.statement import Statement, StatementRelease
 
@@ -75,13 +74,13 @@ def run(options: argparse.Namespace) -> None:
     created = numbers.created(options.created)
     _check_os("--os", options.os)
     by = signer.of(options, certificate.load_root)
-    revoked = [fingerprints.named(text) for text in options.revoke_cert]
+    revoked = [revoking.named(text) for text in options.revoke_cert]
     made = Statement(
         options.os,
         version,
         created,
         tuple(_release(text) for text in options.release),
-        tuple(_digest(text) for text in options.revoke_digest),
+        tuple(revoking.digest(text) for text in options.revoke_digest),
         tuple(one.fingerprint for one in revoked),
         options.out,
         by.certificate,
@@ -143,10 +142,3 @@ def _check_os(option: str, name: str) -> None:
         pki.check_os(name)
     except VerisealError as error:
         raise UsageError(f"{option}: {error}") from None
-
-
-def _digest(text: str) -> Digest:
-    try:
-        return Digest.parse(text)
-    except VerisealError as error:
-        raise UsageError(f"--revoke-digest: {error}") from None

@@ -1,4 +1,4 @@
-"""Certificates that a command line names by file or by fingerprint."""
+"""What a command line revokes: certificates by file or by fingerprint, and digests."""
 
 import hashlib
 import re
@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from veriseal import certificate, pem
 from veriseal.build import files
-from veriseal.errors import UsageError
+from veriseal.digest import Digest
+from veriseal.errors import UsageError, VerisealError
 
 _FINGERPRINT = re.compile("[0-9a-f]{64}")
 _NEARLY = re.compile("[0-9A-Fa-f:]+")
@@ -46,3 +47,11 @@ def named(text: str) -> Named:
         ) from None
     fingerprint = hashlib.sha256(pem.one_certificate(data, text)).hexdigest()
     return Named(fingerprint, certificate.key_in(data))
+
+
+def digest(text: str) -> Digest:
+    """The digest ``text``, a value of ``--revoke-digest``. Raises UsageError."""
+    try:
+        return Digest.parse(text)
+    except VerisealError as error:
+        raise UsageError(f"--revoke-digest: {error}") from None
