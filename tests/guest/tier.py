@@ -27,7 +27,7 @@ GUESTS = 2
 TIMEOUT = 2400
 """Seconds for all of it."""
 
-_LONG = {"test_rotation_guide.py": 80_000}
+_LONG = {"test_rotation_guide.py": 60_000}
 """Weight of files whose size in bytes says too little."""
 
 
