@@ -7,6 +7,7 @@ import pytest
 from veriseal.boot import agent
 from veriseal.cli import main
 from veriseal.errors import MAX_LENGTH, UsageError, VerisealError, path_of, printable, some
+from veriseal.trust import finding
 
 pytestmark = pytest.mark.unit
 
@@ -89,4 +90,5 @@ def test_the_path_of_an_error_of_the_system() -> None:
     assert caught.value.filename == fd
     assert path_of(caught.value) is None
     assert agent.as_error(caught.value).path is None
+    assert finding.unreadable(caught.value).path is None
     assert main._describe(caught.value) == "Not a directory"

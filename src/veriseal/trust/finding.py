@@ -1,10 +1,9 @@
 """What is wrong with the trust of a system, or would be: one record for each defect. Pure."""
 
-import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from veriseal.errors import VerisealError, printable
+from veriseal.errors import VerisealError, path_of, printable
 
 ERROR, WARNING = "error", "warning"
 """Whether a defect fails `lint` and `plan`, or is only said."""
@@ -46,8 +45,7 @@ def of(error: VerisealError, level: str = ERROR) -> Finding:
 
 def unreadable(error: OSError, level: str = ERROR, path: str | None = None) -> Finding:
     """The finding that a file or directory, ``path`` or that of ``error``, cannot be read."""
-    if path is None and error.filename is not None:
-        path = os.fsdecode(error.filename)
+    path = path_of(error) if path is None else path
     return Finding(level, "unreadable", f"cannot be read: {error.strerror or error}", path)
 
 
